@@ -1,0 +1,1 @@
+"""Unit Gaussian: the shared helpers of the course."""
