@@ -1,0 +1,97 @@
+"""How a check runs, and the comparisons checks are made of."""
+
+import functools
+import os
+import traceback
+from collections.abc import Callable, Mapping
+
+import torch
+
+
+class Mistake(AssertionError):
+    """A property the answer does not have; the message is for the learner."""
+
+
+def check(properties: Callable[[Callable], None]) -> Callable[[Callable], None]:
+    """The check that tries `properties` on a learner's function and prints the verdict.
+
+    `properties(answer)` raises Mistake at the first property that fails. A stub
+    (NotImplementedError) is "not attempted yet"; any other error is reported with the
+    learner's line. Under nbgrader (NBGRADER_EXECUTION is set) all of these raise Mistake.
+    """
+    name = properties.__name__
+
+    @functools.wraps(properties)
+    def run(answer: Callable) -> None:
+        if not callable(answer):
+            problem = f"✗ {name}: expected your function, got {type(answer).__name__}"
+        else:
+            problem = _problem(name, properties, answer)
+        if problem is None:
+            print(f"✓ {name}: correct")
+        elif "NBGRADER_EXECUTION" in os.environ:
+            raise Mistake(problem)
+        else:
+            print(problem)
+
+    return run
+
+
+def _problem(name: str, properties: Callable, answer: Callable) -> str | None:
+    try:
+        properties(answer)
+    except NotImplementedError:
+        return f"○ {name}: not attempted yet"
+    except Mistake as mistake:
+        return f"✗ {name}: {mistake}"
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"line {last.lineno} of {last.name}: {last.line}"
+        return f"✗ {name}: your code raised {type(error).__name__}: {error}\n  {place}"
+    return None
+
+
+def expect_equal(
+    got,
+    expected: torch.Tensor | float,
+    case: str,
+    mistakes: Mapping[str, torch.Tensor | float] | None = None,
+    tolerance: float = 1e-4,
+) -> None:
+    """Nothing, when `got` has the shape and the values of `expected`; else raises Mistake.
+
+    `case` tells the learner which input was tried. `mistakes` maps a misconception's name to
+    what it would have returned: when `got` is that, the message says so. `tolerance` is
+    relative to 1 + |expected|.
+    """
+    if got is None:
+        raise Mistake(f"on {case} it returned None; is a `return` missing?")
+    try:
+        value = torch.as_tensor(got)
+    except (TypeError, ValueError, RuntimeError):
+        raise Mistake(f"on {case} it returned {type(got).__name__}, not numbers") from None
+    expected = torch.as_tensor(expected)
+    likely = next(
+        (cause for cause, wrong in (mistakes or {}).items() if _same(value, wrong, tolerance)), None
+    )
+    hint = "" if likely is None else f"\n  likely cause: {likely}"
+    if value.shape != expected.shape:
+        shapes = f"expected {tuple(expected.shape)}, got {tuple(value.shape)}"
+        raise Mistake(f"wrong shape on {case}: {shapes}{hint}")
+    if not _same(value, expected, tolerance):
+        values = f"expected {_short(expected)}\n  got      {_short(value)}"
+        raise Mistake(f"wrong value on {case}:\n  {values}{hint}")
+
+
+def _same(value: torch.Tensor, expected: torch.Tensor | float, tolerance: float) -> bool:
+    expected = torch.as_tensor(expected)
+    if value.shape != expected.shape:
+        return False
+    value, expected = value.detach().double(), expected.detach().double()
+    return bool(torch.allclose(value, expected, rtol=tolerance, atol=tolerance, equal_nan=True))
+
+
+def _short(value: torch.Tensor) -> str:
+    flat = value.detach().flatten()
+    text = ", ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in flat[:6].tolist())
+    return text if value.ndim == 0 else f"[{text}{', …' if flat.numel() > 6 else ''}]"
