@@ -97,7 +97,7 @@ def test_a_file_keeps_its_order_and_repeats_however_an_editor_saved_it(body, tmp
         (b"mia\r\nava \r\n", "line 2 is 'ava ', and ' ' is not"),
         (b"mia\nzo\xc3\xab\n", r"line 2 is 'zoë', and '\\xeb' is not .* without accents"),
         (b"mia\n\nava\n", "line 2 is blank"),
-        (b"\n \nava\n", "line 1 is blank"),
+        (b" \nava\n", "line 1 is blank"),
         (b"mia\nava\nzo\xeb\n", "line 3 is not UTF-8 text"),
         (b"\xff\xfem\x00i\x00a\x00", "line 1 is not UTF-8 text"),
         (b"mia\rava\r", r"line 1 is 'mia\\rava\\r', and '\\r' is not"),
@@ -124,6 +124,13 @@ def test_a_missing_file_and_a_folder_are_named_with_the_sources_there_are(tmp_pa
         load_names(str(tmp_path / "nothing.txt"))
     with pytest.raises(CorpusError, match=f"{tmp_path} cannot be read: Is a directory"):
         load_names(str(tmp_path))
+
+
+def test_a_tilde_is_the_home_folder(cache, tmp_path, monkeypatch):
+    (tmp_path / "names.txt").write_bytes(STAND_IN)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MAKEMORE_NAMES", "~/names.txt")
+    assert load_names("~/names.txt") == load_names("makemore")
 
 
 # Splits
@@ -195,6 +202,7 @@ def test_the_lecture_corpus_gives_the_lecture_sizes_in_under_a_second(monkeypatc
     monkeypatch.setenv("MAKEMORE_NAMES", str(LECTURE_FILE))
     names = load_names("makemore")
     assert len(names) == 32_033
+    assert LECTURE_FILE.stat().st_size == data.MAKEMORE_BYTES
     start = time.process_time()
     splits = build_splits(names)
     assert time.process_time() - start < 1
@@ -252,6 +260,7 @@ def test_a_copy_that_is_missing_is_an_error_even_with_a_good_cache(cache, tmp_pa
 def test_offline_is_one_sentence_with_two_ways_on(cache):
     with pytest.raises(CorpusError, match=r'refused.*MAKEMORE_NAMES.*"world"') as caught:
         load_names("makemore")
+    assert caught.value.__cause__ is None  # a learner sees no traceback of urllib
     assert caught.value.__suppress_context__
 
 
@@ -384,6 +393,14 @@ def test_a_download_given_up_stops_reading(server):
     for thread in set(threading.enumerate()) - threads:
         thread.join(0.5)
         assert not thread.is_alive()
+
+
+def test_a_download_given_up_does_not_keep_the_interpreter_from_ending(server):
+    server.answer = drips(b"HTTP/1.0 200 OK\r\nX: ")
+    with pytest.raises(CorpusError, match="not finished"):
+        load_names("makemore")
+    downloads = [thread for thread in threading.enumerate() if "(fetch)" in thread.name]
+    assert [thread.daemon for thread in downloads] == [True]
 
 
 def test_an_endless_body_is_not_read_to_its_end(server, monkeypatch):
