@@ -1,0 +1,49 @@
+# Everything one does with the course. `make` alone lists it.
+
+PYTHON ?= python3
+BIN := .venv/bin
+.PHONY: help run lab test build bench reproduce evidence clean
+
+help: ## print this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+
+run: .venv/run.stamp ## execute every lesson into build/run/ (RUN="01_naive_training -p steps 2000")
+	$(BIN)/python notebooks/run.py $(RUN)
+
+lab: .venv/run.stamp ## open the lessons in JupyterLab
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
+
+test: .venv/dev.stamp ## check the style, run the tests, compare every notebook with its outputs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest -n 2 tests
+	$(BIN)/pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=300 notebooks
+
+build: .venv/dev.stamp ## make the notebooks from notebooks/src (LESSONS=01_naive_training)
+	$(BIN)/python notebooks/build.py $(LESSONS)
+
+bench: .venv/dev.stamp ## measure the speed, as ratios to the lecture's loop
+	$(BIN)/python tests/benchmarks/bench.py
+
+reproduce: .venv/dev.stamp ## print the lecture's numbers beside ours (STEPS=200000)
+	$(BIN)/python tests/reproduce.py $(if $(STEPS),--steps $(STEPS))
+
+evidence: .venv/dev.stamp ## rerun the studies that lessons quote (STUDY=name)
+	$(BIN)/python data/build_evidence.py $(STUDY)
+
+clean: ## remove all that was made here, the environment too
+	rm -rf .venv build .pytest_cache .ruff_cache .hypothesis
+
+# The stamp comes last: an interrupted set-up is taken up again, a changed requirements file
+# renews it.
+.venv/run.stamp: requirements.txt
+	@$(PYTHON) -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "The course needs Python 3.11 or newer with its venv module (Debian: python3-venv);" \
+		"choose one with make PYTHON=/path/to/python3." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --requirement requirements.txt
+	touch $@
+
+.venv/dev.stamp: requirements-dev.txt .venv/run.stamp
+	$(BIN)/python -m pip install --requirement requirements-dev.txt
+	touch $@
