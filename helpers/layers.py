@@ -141,6 +141,9 @@ class BatchNorm1d(nn.Module):
 
 BATCHNORMS = (BatchNorm1d, nn.BatchNorm1d)
 
+# A net's nonlinearity by name; "linear" stands for none.
+ACTIVATIONS = {"tanh": Tanh, "relu": nn.ReLU, "linear": nn.Identity}
+
 
 def name_mlp(
     vocab_size: int,
@@ -157,11 +160,13 @@ def name_mlp(
     momentum: float | None = 0.1,
     *,
     generator: torch.Generator,
+    activation: str = "tanh",
 ) -> nn.Sequential:
     """The names model: contexts int64 (N, block_size) -> logits (N, vocab_size).
 
     embedding -> flatten -> `depth` times (linear -> [batchnorm] -> tanh) -> linear.
-    (Bengio et al. 2003, without the direct connections.)
+    (Bengio et al. 2003, without the direct connections.) `activation` puts another of
+    `ACTIVATIONS` in tanh's place.
 
     Hidden weights have std hidden_gain / sqrt(fan_in), or `hidden_scale` where that is given;
     the other scales are stds too, a scale of 0 meaning zeros. A hidden layer followed by
@@ -185,7 +190,8 @@ def name_mlp(
         )
         if batchnorm:
             modules[f"batchnorm{layer}"] = BatchNorm1d(hidden_size, momentum=momentum)
-        modules[f"tanh{layer}"] = Tanh()
+        nonlinearity = ACTIVATIONS[activation]()
+        modules[f"{type(nonlinearity).__name__.lower()}{layer}"] = nonlinearity
         fan_in = hidden_size
     modules["output"] = Linear(
         fan_in,

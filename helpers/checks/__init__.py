@@ -12,14 +12,44 @@ from helpers.checks.lesson01 import (
     tanh_backward,
     uniform_loss,
 )
+from helpers.checks.lesson02 import activation_gain, kaiming, kaiming_std, lsuv_weight, variances
+from helpers.checks.lesson03 import (
+    batchnorm2d_forward,
+    batchnorm_backward,
+    batchnorm_forward,
+    count_parameters,
+    standardise,
+)
+from helpers.checks.lesson04 import (
+    bias_corrected,
+    calibrated_statistics,
+    fold,
+    pooled_std,
+    running_update,
+)
 
 __all__ = [
+    "activation_gain",
+    "batchnorm2d_forward",
+    "batchnorm_backward",
+    "batchnorm_forward",
+    "bias_corrected",
+    "calibrated_statistics",
+    "count_parameters",
     "cross_entropy",
     "dead_units",
+    "fold",
     "guess",
     "guesses",
+    "kaiming",
+    "kaiming_std",
+    "lsuv_weight",
+    "pooled_std",
     "reveal",
+    "running_update",
     "saturated_fraction",
+    "standardise",
     "tanh_backward",
     "uniform_loss",
+    "variances",
 ]
