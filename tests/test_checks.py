@@ -1,0 +1,363 @@
+"""Every check against every answer in the table: the right ones pass, the wrong ones are named.
+
+A mutant is a wrong answer with the phrase that the check's message must contain.
+"""
+
+import numpy as np
+import pytest
+import torch
+from exercises import EXERCISES
+from exercises.sources import read_exercises
+
+from helpers import checks
+
+torch.set_num_threads(1)  # as lessons do; more only compete for the cores
+
+SOURCES = {source.grade_id: source for source in read_exercises()}
+TABLE = {exercise.grade_id: exercise for exercise in EXERCISES}
+EVERY_EXERCISE = pytest.mark.parametrize("exercise", EXERCISES, ids=list(TABLE))
+
+ALTERNATIVES = [
+    pytest.param(exercise, answer, id=f"{exercise.grade_id}-{way}")
+    for exercise in EXERCISES
+    for way, answer in exercise.alternatives.items()
+]
+MUTANTS = [
+    pytest.param(exercise, mutant, id=f"{exercise.grade_id}-{mutant.mistake}")
+    for exercise in EXERCISES
+    for mutant in exercise.mutants
+]
+
+
+@pytest.fixture(autouse=True)
+def outside_nbgrader(monkeypatch):
+    monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
+
+
+@pytest.fixture
+def verdict(capsys):
+    """A function that runs a check on an answer and returns what it printed."""
+
+    def run(exercise, answer):
+        getattr(checks, exercise.check)(answer)
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        return printed.out
+
+    return run
+
+
+def assert_readable(exercise, message, symbol="✗"):
+    """The verdict is the last thing printed, names the check, and shows nothing of our insides."""
+    start = message.rfind(f"{symbol} {exercise.check}: ")
+    assert start >= 0, message
+    verdict = message[start:]
+    assert len(verdict.splitlines()) <= 5
+    for inside in ("Traceback", "helpers", "expect_equal", "Mistake", "site-packages"):
+        assert inside not in verdict
+
+
+# The table and the lessons
+
+
+def test_the_table_holds_exactly_the_exercises_of_the_lessons():
+    assert [(e.lesson, e.grade_id) for e in EXERCISES] == [
+        (source.lesson, source.grade_id) for source in read_exercises()
+    ]
+
+
+def test_every_exercise_has_its_own_grade_id():
+    assert len(TABLE) == len(EXERCISES)
+
+
+def test_exercises_are_numbered_from_one_in_each_lesson():
+    lessons = {}
+    for source in read_exercises():
+        lessons.setdefault(source.lesson, []).append(source.head()[0])
+    for numbers in lessons.values():
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
+@EVERY_EXERCISE
+def test_the_text_above_an_exercise_states_its_difficulty_and_minutes(exercise):
+    _, difficulty, minutes = SOURCES[exercise.grade_id].head()
+    assert (difficulty, minutes) == (exercise.difficulty, exercise.minutes)
+    assert difficulty in {"●○○", "●●○", "●●●"}
+
+
+@EVERY_EXERCISE
+def test_the_text_above_an_exercise_has_a_folded_hint(exercise):
+    assert "<details><summary>Hint</summary>" in SOURCES[exercise.grade_id].text
+
+
+@EVERY_EXERCISE
+def test_the_check_cell_calls_the_check_of_the_table(exercise):
+    assert SOURCES[exercise.grade_id].check_name() == exercise.check
+
+
+@EVERY_EXERCISE
+def test_an_exercise_has_two_alternatives_and_three_mutants_at_least(exercise):
+    assert len(exercise.alternatives) >= 2
+    assert len(exercise.mutants) >= 3
+
+
+# Right and wrong answers
+
+
+@EVERY_EXERCISE
+def test_the_solution_passes(exercise, verdict):
+    answer = SOURCES[exercise.grade_id].solution()
+    assert verdict(exercise, answer) == f"✓ {exercise.check}: correct\n"
+
+
+@pytest.mark.parametrize(("exercise", "answer"), ALTERNATIVES)
+def test_a_right_answer_written_another_way_passes(exercise, answer, verdict):
+    assert verdict(exercise, answer) == f"✓ {exercise.check}: correct\n"
+
+
+@pytest.mark.parametrize(("exercise", "mutant"), MUTANTS)
+def test_a_wrong_answer_is_told_its_mistake(exercise, mutant, verdict):
+    message = verdict(exercise, mutant.answer)
+    assert_readable(exercise, message)
+    # A cause that is named must be the mistake that was made, not another with the same result.
+    assert mutant.phrase in message.split("likely cause:")[-1]
+
+
+@EVERY_EXERCISE
+def test_an_untouched_stub_is_not_attempted_yet(exercise, verdict):
+    message = verdict(exercise, SOURCES[exercise.grade_id].stub())
+    assert message == f"○ {exercise.check}: not attempted yet\n"
+
+
+# Under nbgrader
+
+
+@EVERY_EXERCISE
+def test_nbgrader_lets_the_solution_pass(exercise, verdict, monkeypatch):
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    assert "✓" in verdict(exercise, SOURCES[exercise.grade_id].solution())
+
+
+@EVERY_EXERCISE
+def test_nbgrader_gives_an_untouched_stub_zero(exercise, verdict, monkeypatch):
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    with pytest.raises(AssertionError, match="not attempted yet"):
+        verdict(exercise, SOURCES[exercise.grade_id].stub())
+
+
+@pytest.mark.parametrize(("exercise", "mutant"), MUTANTS)
+def test_nbgrader_gives_a_wrong_answer_zero(exercise, mutant, verdict, monkeypatch):
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    with pytest.raises(AssertionError) as error:
+        verdict(exercise, mutant.answer)
+    assert mutant.phrase in str(error.value)
+
+
+@EVERY_EXERCISE
+def test_nbgrader_gives_code_that_raises_zero(exercise, verdict, monkeypatch):
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    with pytest.raises(AssertionError, match="ZeroDivisionError"):
+        verdict(exercise, lambda *inputs: 1 / 0)
+
+
+# Accidents
+
+
+@EVERY_EXERCISE
+def test_a_missing_return_is_named(exercise, verdict):
+    message = verdict(exercise, lambda *inputs: None)
+    assert_readable(exercise, message)
+    assert "is a `return` missing?" in message
+
+
+@EVERY_EXERCISE
+def test_an_answer_that_is_printed_is_a_missing_return(exercise, verdict):
+    solution = SOURCES[exercise.grade_id].solution()
+    message = verdict(exercise, lambda *inputs: print(solution(*inputs)))
+    assert_readable(exercise, message)
+    assert "is a `return` missing?" in message
+
+
+@EVERY_EXERCISE
+def test_whole_numbers_in_place_of_the_right_type_fail(exercise, verdict):
+    solution = SOURCES[exercise.grade_id].solution()
+    wanted = set()
+
+    def answer(*inputs):
+        value = torch.as_tensor(solution(*inputs))
+        wanted.add(value.dtype)
+        return value.long()
+
+    message = verdict(exercise, answer)
+    if wanted != {torch.int64}:  # else whole numbers are right, such as a count
+        assert_readable(exercise, message)
+
+
+@EVERY_EXERCISE
+@pytest.mark.parametrize("convert", [torch.Tensor.tolist, np.asarray, torch.Tensor.requires_grad_])
+def test_the_right_numbers_pass_in_any_container_that_can_hold_them(exercise, convert, verdict):
+    if exercise.differentiable:
+        pytest.skip("only a tensor carries gradients back to the input")
+    solution = SOURCES[exercise.grade_id].solution()
+
+    def converted(value):
+        value = torch.as_tensor(value)
+        if convert is torch.Tensor.requires_grad_ and not value.is_floating_point():
+            return value
+        return convert(value)
+
+    def answer(*inputs):
+        value = solution(*inputs)
+        return tuple(map(converted, value)) if isinstance(value, tuple) else converted(value)
+
+    assert verdict(exercise, answer) == f"✓ {exercise.check}: correct\n"
+
+
+@EVERY_EXERCISE
+@pytest.mark.parametrize(
+    "value",
+    ["3.30", {}, object(), (), [None], [[1.0], [1.0, 2.0]], torch.nan, torch.zeros(2, 0), print],
+    ids=str,
+)
+def test_an_answer_of_a_strange_kind_fails_readably(exercise, value, verdict):
+    assert_readable(exercise, verdict(exercise, lambda *inputs: value))
+
+
+@EVERY_EXERCISE
+def test_an_answer_that_overwrites_its_input_is_told_so(exercise, verdict):
+    solution = SOURCES[exercise.grade_id].solution()
+    overwritten = 0
+
+    def answer(*inputs):
+        nonlocal overwritten
+        value = solution(*inputs)
+        for tensor in filter(torch.is_tensor, inputs):
+            tensor.data.add_(1)
+            overwritten += 1
+        return value
+
+    message = verdict(exercise, answer)
+    if overwritten:
+        assert_readable(exercise, message)
+        assert "in place" in message
+
+
+@EVERY_EXERCISE
+def test_an_error_is_shown_with_the_learners_line(exercise, verdict):
+    def answer(*inputs):
+        return inputs[0] + "three"  # the learner's line
+
+    message = verdict(exercise, answer)
+    assert_readable(exercise, message)
+    assert "your code raised TypeError" in message
+    assert "the learner's line" in message
+
+
+@EVERY_EXERCISE
+def test_an_error_deep_in_a_library_is_shown_with_the_learners_line(exercise, verdict):
+    def answer(*inputs):
+        return torch.einsum("no such formula", torch.zeros(2))  # the learner's line
+
+    message = verdict(exercise, answer)
+    assert_readable(exercise, message)
+    assert "the learner's line" in message
+
+
+@EVERY_EXERCISE
+def test_a_function_with_other_parameters_fails_readably(exercise, verdict):
+    message = verdict(exercise, lambda: 0)
+    assert_readable(exercise, message)
+    assert "positional argument" in message
+    assert "answer(" not in message  # the call is ours, not a line the learner can find
+
+
+@EVERY_EXERCISE
+@pytest.mark.parametrize("value", [3.3, None, torch.zeros(2)], ids=["number", "None", "tensor"])
+def test_a_value_in_place_of_the_function_fails_readably(exercise, value, verdict):
+    message = verdict(exercise, value)
+    assert_readable(exercise, message)
+    assert f"expected your function, got {type(value).__name__}" in message
+
+
+@EVERY_EXERCISE
+def test_a_check_leaves_the_global_random_state_alone(exercise, verdict):
+    before = torch.get_rng_state()
+    verdict(exercise, SOURCES[exercise.grade_id].solution())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_interrupt_is_not_swallowed(verdict):
+    def answer(*inputs):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        verdict(EXERCISES[0], answer)
+
+
+# Recorded guesses; each test asks its own question, since guesses live as long as the process.
+
+
+def test_a_guess_is_met_again_beside_the_measurement(capsys):
+    checks.guess("first loss", 3.3)
+    checks.reveal("first loss", 26.4321, digits=1, unit="nats")
+    recorded, revealed = capsys.readouterr().out.splitlines()
+    assert recorded == "recorded: first loss = 3.3"
+    assert revealed == "first loss: measured 26.4 nats; you guessed 3.3"
+
+
+def test_no_guess_is_no_error(capsys):
+    checks.guess("unanswered", None)
+    checks.reveal("unanswered", 0.5)
+    invitation, revealed = capsys.readouterr().out.splitlines()
+    assert invitation.startswith("no guess yet")
+    assert revealed == "unanswered: measured 0.50; you made no guess"
+
+
+def test_a_question_never_asked_can_be_revealed(capsys):
+    checks.reveal("never asked", 0.5)
+    assert "you made no guess" in capsys.readouterr().out
+
+
+def test_a_later_guess_replaces_an_earlier_one_and_none_forgets_it(capsys):
+    checks.guess("changed", 1)
+    checks.guess("changed", 2)
+    checks.reveal("changed", 3)
+    checks.guess("changed", None)
+    checks.reveal("changed", 3)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].endswith("you guessed 2")
+    assert lines[4].endswith("you made no guess")
+
+
+def test_a_guess_of_zero_is_a_guess(capsys):
+    checks.guess("dead units", 0)
+    checks.reveal("dead units", 0, digits=0)
+    assert "measured 0; you guessed 0" in capsys.readouterr().out
+
+
+def test_guesses_lists_each_revealed_question_once_with_its_last_measurement(capsys):
+    checks.guess("listed", 1)
+    checks.guess("not yet revealed", 1)
+    checks.reveal("listed", 2)
+    checks.reveal("listed", 3)
+    capsys.readouterr()
+    checks.guesses()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("listed:")] == [
+        "listed: measured 3.00; you guessed 1"
+    ]
+    assert not any(line.startswith("not yet revealed") for line in lines)
+
+
+@pytest.mark.parametrize("value", ["3.3", [3.3], print], ids=["text", "list", "function"])
+def test_a_guess_that_is_no_number_is_asked_for_again_and_not_recorded(value, capsys):
+    question = f"no number: {type(value).__name__}"
+    checks.guess(question, value)
+    assert "number" in capsys.readouterr().out
+    checks.reveal(question, 1)
+    assert "you made no guess" in capsys.readouterr().out
+
+
+def test_a_tensor_with_one_number_is_a_guess(capsys):
+    checks.guess("tensor", torch.tensor(0.25))
+    assert "= 0.25" in capsys.readouterr().out
