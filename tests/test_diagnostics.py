@@ -15,6 +15,15 @@ from helpers.data import Split
 from helpers.training import Step
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As in the lessons: at this size a second thread costs more than it brings."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def generator(seed=1):
     return torch.Generator().manual_seed(seed)
 

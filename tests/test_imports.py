@@ -20,7 +20,8 @@ ALLOWED = {
     "evidence": {"data", "studies", "sweeps"},
     "plotting": {"training", "diagnostics", "sweeps"},
     "widgets": {"plotting", "diagnostics", "layers", "data", "training"},
-    "checks": {"layers"},
+    "clinic": {"data", "diagnostics", "layers", "training"},
+    "checks": {"clinic", "layers"},
     "lesson": {"plotting"},
 }
 FILES = sorted(path for path in HELPERS.rglob("*.py") if path != HELPERS / "__init__.py")

@@ -6,6 +6,11 @@ _measured: dict[str, str] = {}
 
 def guess(question: str, value: float | None) -> None:
     """Record a prediction; None stands for "no guess yet" and forgets an earlier one."""
+    if hasattr(value, "item"):  # a tensor or an array with one number
+        value = value.item()
+    if value is not None and not isinstance(value, int | float):
+        print(f"a guess is a number, such as 0.5, not {type(value).__name__}; try again")
+        return
     _guesses[question] = value
     if value is None:
         print("no guess yet: put a number in place of None and run this cell again")

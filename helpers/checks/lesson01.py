@@ -35,7 +35,7 @@ def cross_entropy(answer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) 
     picked = logits[torch.arange(6), targets]
     over_examples = torch.log_softmax(logits, 0)[torch.arange(6), targets]
     expect_equal(
-        answer(logits.clone(), targets.clone()),
+        answer(logits, targets),
         expected,
         "6 random rows of 5 logits",
         {
@@ -52,35 +52,40 @@ def cross_entropy(answer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) 
         },
     )
     large = torch.tensor([[1000.0, 0.0], [0.0, -1000.0]])
-    got = torch.as_tensor(answer(large, torch.tensor([0, 0])))
-    if not torch.isfinite(got):
-        raise Mistake(
-            f"on logits as large as 1000 it returned {got.item()}: exp overflows or its log "
-            "underflows.\n  Softmax does not change when you subtract each row's maximum first, "
-            "and\n  log(softmax) can be written without dividing: x - log(sum(exp(x)))"
-        )
-    expect_equal(got, 0.0, "logits as large as 1000, where the target is certain")
+    for target, loss in ((0, 0.0), (1, 1000.0)):  # the certain symbol, the impossible one
+        got = torch.as_tensor(answer(large, torch.tensor([target, target])))
+        if not torch.isfinite(got).all():
+            raise Mistake(
+                f"on logits as large as 1000 it returned {got.item()}: exp overflows or its log "
+                "underflows.\n  Softmax does not change when you subtract each row's maximum "
+                "first, and\n  log(softmax) can be written without dividing: x - log(sum(exp(x)))"
+            )
+        expect_equal(got, loss, f"logits as large as 1000 with targets {target}")
 
 
 @check
 def saturated_fraction(answer: Callable[[torch.Tensor], float]) -> None:
     """saturated_fraction(activations) -> the fraction (0-1) with |activation| > 0.97."""
-    activations = torch.tensor([[0.99, -0.99, 0.5, 0.96], [0.2, -0.1, -1.0, 0.9]])
+    activations = torch.tensor([[0.975, -0.985, 0.5, -0.995, 0.96], [0.2, -0.1, -1.0, 0.9, 0.3]])
     expect_equal(
-        answer(activations.clone()),
-        3 / 8,
-        "8 activations of which 3 are beyond 0.97 in size",
+        answer(activations),
+        4 / 10,
+        "10 activations of which 4 are above 0.97 in absolute value",
         {
-            "the negative side was forgotten: tanh saturates at -1 too": 1 / 8,
-            "that is the part that is NOT saturated": 5 / 8,
-            "that is a percentage; return a fraction between 0 and 1": 37.5,
-            "that is a count; divide by the number of activations": 3.0,
+            "the negative side was forgotten: tanh saturates at -1 too": 1 / 10,
+            "that is the part that is NOT saturated": 6 / 10,
+            "that is a percentage; return a fraction between 0 and 1": 40.0,
+            "that is a count; divide by the number of activations": 4.0,
             "that is one number per unit; return one for the whole tensor": torch.tensor(
-                [0.5, 0.5, 0.5, 0.0]
+                [0.5, 0.5, 0.5, 0.5, 0.0]
             ),
         },
     )
-    expect_equal(answer(torch.full((3, 2), 0.1)), 0.0, "6 activations of 0.1")
+    expect_equal(
+        answer(torch.linspace(-1, 1, 24).view(2, 3, 4)),
+        2 / 24,
+        "24 activations of shape (2, 3, 4) from -1 to 1",
+    )
 
 
 @check
@@ -93,7 +98,7 @@ def tanh_backward(answer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) 
     (expected,) = torch.autograd.grad(h, pre_activation, grad_h)
     h = h.detach()
     expect_equal(
-        answer(h.clone(), grad_h.clone()),
+        answer(h, grad_h),
         expected,
         "random h (4, 3), against autograd",
         {
@@ -111,13 +116,13 @@ def dead_units(answer: Callable[[torch.Tensor], torch.Tensor]) -> None:
     """dead_units(activations (N, H)) -> bool (H,): saturated on every example."""
     activations = torch.tensor(
         [
-            [0.99, 0.99, 0.10, -0.99, 0.99],
-            [0.98, -0.99, 0.20, -0.98, 0.50],
-            [0.99, 0.98, 0.00, -1.00, 0.99],
+            [0.99, 0.99, 0.10, -0.99, 1.00],
+            [0.98, -0.99, 0.99, -0.98, 0.96],
+            [0.99, 0.98, 0.00, -1.00, 1.00],
         ]
     )
     beyond = activations.abs() > 0.97
-    got = answer(activations.clone())
+    got = answer(activations)
     expect_equal(
         got,
         torch.tensor([True, True, False, True, False]),

@@ -1,6 +1,7 @@
 """How a check runs, and the comparisons checks are made of."""
 
 import functools
+import inspect
 import os
 import traceback
 from collections.abc import Callable, Mapping
@@ -39,16 +40,42 @@ def check(properties: Callable[[Callable], None]) -> Callable[[Callable], None]:
 
 def _problem(name: str, properties: Callable, answer: Callable) -> str | None:
     try:
-        properties(answer)
+        properties(_guarded(answer))
     except NotImplementedError:
         return f"○ {name}: not attempted yet"
     except Mistake as mistake:
         return f"✗ {name}: {mistake}"
     except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"line {last.lineno} of {last.name}: {last.line}"
+        frames = traceback.extract_tb(error.__traceback__)
+        written = getattr(getattr(answer, "__code__", None), "co_filename", None)
+        # The learner's own line, where the error came out of a library further down.
+        last = [frame for frame in frames if frame.filename == written] or frames
+        place = f"line {last[-1].lineno} of {last[-1].name}: {last[-1].line}"
         return f"✗ {name}: your code raised {type(error).__name__}: {error}\n  {place}"
     return None
+
+
+def _guarded(answer: Callable) -> Callable:
+    """`answer`, raising Mistake where it cannot take its inputs, or changes them."""
+
+    def call(*inputs):
+        try:
+            inspect.signature(answer).bind(*inputs)
+        except TypeError as error:
+            count = len(inputs)
+            raise Mistake(f"it is called with {count} positional arguments: {error}") from None
+        lists = [value if isinstance(value, list | tuple) else [value] for value in inputs]
+        tensors = [x for values in lists for x in values if torch.is_tensor(x)]
+        before = [(x, x.detach().clone()) for x in tensors]
+        value = answer(*inputs)
+        if not all(torch.equal(x.detach(), copy) for x, copy in before):
+            raise Mistake(
+                "it changed its input in place. Work on a copy: x = x - 1 makes one, x -= 1 and "
+                "x.sub_(1) do not"
+            )
+        return value
+
+    return call
 
 
 def expect_equal(

@@ -25,3 +25,4 @@ class Exercise:
     alternatives: dict[str, Callable]  # right answers written another way; the key says which
     mutants: tuple[Mutant, ...]
     differentiable: bool = False  # the check also asks autograd for the answer's gradient
+    numeric: bool = True  # the answer is numbers, in any container that can hold them
