@@ -145,8 +145,9 @@ def record_path(name: str, corpus: str) -> Path:
 def code_digest() -> str:
     """A short sha256 of the code whose change would change results."""
     folder = Path(__file__).parent
-    modules = ("data.py", "layers.py", "studies.py", "sweeps.py")
-    code = b"".join((folder / module).read_bytes() for module in modules)
+    files = [folder / "data.py", *sorted((folder / "layers").glob("*.py"))]
+    files += [folder / name for name in ("studies.py", "backpropagation.py", "sweeps.py")]
+    code = b"".join(path.read_bytes() for path in files)
     return hashlib.sha256(code).hexdigest()[:12]
 
 

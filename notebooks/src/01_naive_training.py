@@ -458,8 +458,8 @@ val_losses = {scheme: training.evaluate(models[scheme], splits.val) for scheme i
 for scheme in schemes:
     train_loss = training.evaluate(models[scheme], splits.train)
     print(f"{scheme:>12}: train {train_loss:.2f}, val {val_losses[scheme]:.2f} nats")
-by_hand, by_fit = minibatch_losses[999], histories["naive"].losses[999]
-print(f"step 999 of the naive net: by hand {by_hand:.3f}, with fit {by_fit:.3f}: the same loop")
+by_hand, by_fit = minibatch_losses[99], histories["naive"].losses[99]
+print(f"step 99 of the naive net: by hand {by_hand:.2f}, with fit {by_fit:.2f}: the same loop")
 gain = round(val_losses["naive"], 2) - round(val_losses["both fixed"], 2)
 checks.reveal("gain of both repairs", gain, unit="nats")
 
