@@ -114,9 +114,8 @@ def main() -> None:
             for part, text in zip(("train", "val"), published, strict=True):
                 loss = training.evaluate(sweep.model(place), getattr(splits, part))
                 comparison.row(f"{name}, {part}", text, loss)
-        print(
-            "\nThe naive net amplifies rounding: the same sums in another order end thousandths away."
-        )
+        print("\nThe naive net amplifies rounding: in another order of the same sums it ends")
+        print("thousandths of a nat away.")
     same = comparison.rows - comparison.different
     print(f"\n{same} of {comparison.rows} numbers are equal to the printed digits")
 

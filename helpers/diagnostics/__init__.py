@@ -1,7 +1,8 @@
 """What goes on inside a network: measured and put into plain records. Nothing here draws.
 
 `recording` looks at one forward and backward pass, `run` at a whole training run, `batches` at
-what batchnorm saw in it, and `theory` says what very wide layers would do.
+what batchnorm saw in it, `scalars` at three numbers while it goes on, and `theory` says what
+very wide layers would do.
 """
 
 from helpers.diagnostics.batches import (
@@ -24,6 +25,7 @@ from helpers.diagnostics.recording import (
     weight_statistics,
 )
 from helpers.diagnostics.run import RunRecord, RunRecorder, record_run
+from helpers.diagnostics.scalars import ScalarRecorder, record_scalars
 from helpers.diagnostics.theory import MeanField, mean_field
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "Recording",
     "RunRecord",
     "RunRecorder",
+    "ScalarRecorder",
     "WeightRecord",
     "WeightStatistics",
     "layer_statistics",
@@ -45,6 +48,7 @@ __all__ = [
     "record",
     "record_batches",
     "record_run",
+    "record_scalars",
     "running_statistics",
     "weight_statistics",
 ]

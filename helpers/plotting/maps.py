@@ -39,16 +39,17 @@ def draw_run_map(
 ) -> Axes:
     """A whole run at a glance: steps across, |activation| up on a log scale.
 
-    The colour is the share of a slice's values per unit of log10 |activation|. `layer`
-    (counted from 0) is shown, or all layers together. What lies outside `limits` is counted
-    in the title's right-hand corner.
+    The colour is the share of a minibatch's values per unit of log10 |activation|; each
+    column reaches to the next sampled step. `layer` (counted from 0) is shown, or all layers
+    together. What lies outside `limits` is counted in the corner.
     """
     ax = ax or new_axes(7.0, 3.2)
     counts = record.counts.sum(1) if layer is None else record.counts[:, layer]  # (M, bins + 2)
     shares = counts.double() / counts.sum(1, keepdim=True)
     edges = record.bin_edges
     densities = shares[:, 1:-1] / edges.log10().diff()  # (M, bins)
-    starts = torch.cat([record.steps[:1], record.slice_ends + 1])
+    starts = record.sampled_steps
+    starts = torch.cat([starts, 2 * starts[-1:] - starts[-2:-1]])  # and the last one's end
     colours = densities.T.clamp(min=1e-3).numpy()  # (bins, M)
     mesh = ax.pcolormesh(starts.numpy(), edges.numpy(), colours, norm="log", rasterized=True)
     ax.set(yscale="log", ylim=limits, xlabel="step", ylabel="|activation| (log scale)")
