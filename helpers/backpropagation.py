@@ -48,11 +48,11 @@ def batchnorm(x, dx, gamma, dgamma, beta, dbeta, mean, var, eps) -> Layer:
     The std is biased, with eps. mean and var (biased), each (K, 1, C), are left for the caller.
     """
     B = x.shape[1]
-    y, dy, scratch = (torch.empty_like(x) for _ in range(3))
+    y, dy = torch.empty_like(x), dx  # few buffers stay in the cache: dx takes the place of dy,
+    x_hat, scratch = x, y  # x_hat that of x, and y's is free before y is made and after its use
     inverse_std, scale = torch.empty_like(mean), torch.empty_like(mean)
     eps = x.new_tensor(eps)
     ones = _ones(x)
-    x_hat = x  # in the same place: x itself is not needed again
     forward = [
         product(ones / B, x, out=mean),
         partial(x.sub_, mean),
@@ -173,12 +173,17 @@ class Stack:
         return zip(contexts, targets, (rates.to(self.vector) / B).view(steps, K, 1, 1), strict=True)
 
     @torch.inference_mode()
-    def take_steps(self, split: Split, draws: Tensor, rates: Tensor, target_log_p: Tensor) -> None:
-        """SGD steps on the examples `draws`; target_log_p (steps, K, 1, B) is filled on the way."""
-        for batch, log_p in zip(self.minibatches(split, draws, rates), target_log_p, strict=True):
-            self.backpropagate(*batch, log_p)
-            self.vector.sub_(self.gradient)
-            self.steps += 1
+    def take_steps(self, split: Split, draws: Tensor, rates: Tensor, losses: Tensor) -> None:
+        """SGD steps on the examples `draws`; losses (steps, K) are filled, nan if interrupted."""
+        target_log_p = self.vector.new_full(draws.unsqueeze(2).shape, torch.nan)
+        try:
+            batches = self.minibatches(split, draws, rates)
+            for batch, log_p in zip(batches, target_log_p, strict=True):
+                self.backpropagate(*batch, log_p)
+                self.vector.sub_(self.gradient)
+                self.steps += 1
+        finally:
+            losses.copy_(-target_log_p.mean((2, 3)))
 
     @torch.no_grad()
     def write_back(self) -> None:

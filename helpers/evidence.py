@@ -8,6 +8,7 @@ that made them.
 import functools
 import hashlib
 import json
+import math
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -131,9 +132,13 @@ def run_cell(
         "diverged": [None if end is None else end[0] for end in sweep.diverged],
     }
     if measure is not None:
-        measured = [measure(sweep.model(place), splits, cell) for place in range(len(replicas))]
-        for key in measured[0]:
-            row[key] = _rounded([values[key] for values in measured])
+        usable = [place for place, end in enumerate(sweep.diverged) if end is None]
+        measured = {place: measure(sweep.model(place), splits, cell) for place in usable}
+        for key in next(iter(measured.values()), {}):
+            row[key] = _rounded(
+                measured[place][key] if place in measured else math.nan
+                for place in range(len(replicas))
+            )
     return row
 
 

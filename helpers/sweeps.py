@@ -74,7 +74,7 @@ def train_replicas(
     training early and returns what there is. The work is done on `device`, by default where
     `train` lies; random numbers come from the CPU and the models go back there.
 
-    Memory in bytes per replica with P parameters: 8 P, 20 batch_size (depth hidden_size + 50)
+    Memory in bytes per replica with P parameters: 8 P, 12 batch_size (depth hidden_size + 60)
     for activations, 2000 batch_size (block_size + 1) for a chunk of minibatches, 4 steps for
     losses; that is 0.5 MB for the lecture's net. Raises ValueError for what cannot be trained.
     """
@@ -93,34 +93,31 @@ def train_replicas(
         groups.setdefault(shapes, []).append(index)
     models, generators = zip(*starts, strict=True)
     device = train.contexts.device if device is None else device
-    stacks = [
-        (group, Stack([models[k] for k in group], batch_size, device)) for group in groups.values()
-    ]
-    losses = torch.full((len(replicas), steps), torch.nan)
+    stacks = [Stack([models[k] for k in group], batch_size, device) for group in groups.values()]
+    curves = [torch.full((steps, len(group)), torch.nan) for group in groups.values()]
+    stacked = list(zip(groups.values(), stacks, curves, strict=True))
     interrupted = False
     bar = tqdm(total=steps * len(replicas), unit="step", disable=not progress, leave=False)
     try:
         for first in range(0, steps, STEPS_PER_CHUNK):
             chunk = range(first, min(first + STEPS_PER_CHUNK, steps))
-            for group, stack in stacks:
+            for group, stack, curve in stacked:
                 size = (len(chunk), batch_size)
                 draws = [torch.randint(len(train), size, generator=generators[k]) for k in group]
                 rates = torch.tensor([_learning_rates(replicas[k], chunk) for k in group]).T
-                log_p = stack.vector.new_full((len(chunk), len(group), 1, batch_size), torch.nan)
-                try:
-                    stack.take_steps(train, torch.stack(draws, 1), rates, log_p)
-                finally:
-                    losses[group, first : chunk.stop] = -log_p.mean((2, 3)).T.float().cpu()
+                stack.take_steps(train, torch.stack(draws, 1), rates, curve[first : chunk.stop])
                 bar.update(len(chunk) * len(group))
     except KeyboardInterrupt:
         interrupted = True
-        tqdm.write(f"interrupted after {stacks[-1][1].steps} of {steps} steps, which are kept")
+        tqdm.write(f"interrupted after {stacks[-1].steps} of {steps} steps, which are kept")
     finally:
         bar.close()
 
     diverged: list[tuple[int, float] | None] = [None] * len(replicas)
+    losses = torch.empty(len(replicas), steps)
     validation_losses = torch.full((len(replicas),), torch.nan)
-    for group, stack in stacks:
+    for group, stack, curve in stacked:
+        losses[group] = curve.T
         stack.write_back()
         for k in group:
             not_finite = (~losses[k, : stack.steps].isfinite()).nonzero()

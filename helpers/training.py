@@ -99,10 +99,11 @@ def fit(
             if step % STEPS_PER_DRAW == 0:
                 count = min(STEPS_PER_DRAW, steps - step)
                 draws = torch.randint(len(split), (count, batch_size), generator=generator)
+                contexts, targets = split.contexts[draws], split.targets[draws]
                 bar.update(step - bar.n)
-            batch = draws[step % STEPS_PER_DRAW]
+            place = step % STEPS_PER_DRAW
             learning_rate = learning_rate_at(step)
-            loss = cross_entropy(model(split.contexts[batch]), split.targets[batch])
+            loss = cross_entropy(model(contexts[place]), targets[place])
             value = loss.item()
             if not math.isfinite(value):
                 history = History(torch.tensor(losses), torch.tensor(learning_rates))
