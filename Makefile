@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: help run lab test build bench reproduce evidence clean
+.PHONY: help run lab test build bench reproduce evidence handout solutions grade clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -30,6 +30,15 @@ reproduce: .venv/dev.stamp ## print the lecture's numbers beside ours (STEPS=200
 
 evidence: .venv/dev.stamp ## rerun the studies that lessons quote (STUDY=name)
 	$(BIN)/python data/build_evidence.py $(STUDY)
+
+handout: ## pack the lessons for a class into build/unit-gaussian-handout.zip
+	$(PYTHON) notebooks/handout.py
+
+solutions: ## pack the solved lessons into build/unit-gaussian-solutions.zip
+	$(PYTHON) notebooks/handout.py --solutions
+
+grade: .venv/run.stamp ## grade DIR/<student>/<NN_topic>.ipynb into DIR/grades.csv (DIR=submissions)
+	$(BIN)/python notebooks/grade.py $(or $(DIR),$(error say where: make grade DIR=submissions))
 
 clean: ## remove all that was made here, the environment too
 	rm -rf .venv build .pytest_cache .ruff_cache .hypothesis

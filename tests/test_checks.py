@@ -3,6 +3,11 @@
 A mutant is a wrong answer with the phrase that the check's message must contain.
 """
 
+import contextlib
+import importlib
+import signal
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +15,9 @@ from exercises import EXERCISES
 from exercises.sources import read_exercises
 
 from helpers import checks
+from helpers.checks import verdict as verdicts
+
+guessing = importlib.import_module("helpers.checks.guesses")  # its name is a function's too
 
 torch.set_num_threads(1)  # as lessons do; more only compete for the cores
 
@@ -30,8 +38,11 @@ MUTANTS = [
 
 
 @pytest.fixture(autouse=True)
-def outside_nbgrader(monkeypatch):
+def away_from_this_machine(monkeypatch, tmp_path_factory):
+    """No nbgrader, and guesses are kept where they are not its owner's."""
     monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
+    path = tmp_path_factory.getbasetemp() / "guesses.json"
+    monkeypatch.setenv("UNIT_GAUSSIAN_GUESSES", str(path))
 
 
 @pytest.fixture
@@ -222,7 +233,9 @@ def test_the_right_numbers_pass_in_any_container_that_can_hold_them(exercise, co
     ids=lambda value: type(value).__name__,
 )
 def test_an_answer_of_a_strange_kind_fails_readably(exercise, value, verdict):
-    assert_readable(exercise, verdict(exercise, lambda *inputs: value))
+    message = verdict(exercise, lambda *inputs: value)
+    assert_readable(exercise, message)
+    assert "your code raised" not in message  # it did not: it returned something else
 
 
 @EVERY_EXERCISE
@@ -296,6 +309,73 @@ def test_an_interrupt_is_not_swallowed(verdict):
         verdict(EXERCISES[0], answer)
 
 
+# Answers that never end
+
+
+def loop_forever(*inputs):
+    while True:
+        pass
+
+
+def loop_and_swallow(*inputs):
+    while True:
+        with contextlib.suppress(Exception):
+            loop_forever()
+
+
+def loop_and_swallow_once(*inputs):
+    try:
+        loop_forever()
+    except:  # noqa: E722, the mistake itself
+        loop_forever()
+
+
+@pytest.fixture
+def short_limit(monkeypatch):
+    monkeypatch.setattr(verdicts, "TIME_LIMIT", 0.05)
+
+
+@pytest.mark.parametrize("answer", [loop_forever, loop_and_swallow, loop_and_swallow_once])
+def test_an_answer_that_never_ends_is_stopped(answer, verdict, short_limit):
+    name = EXERCISES[0].check
+    assert verdict(EXERCISES[0], answer) == (
+        f"✗ {name}: it ran longer than 0.05 seconds; is there a loop that never ends?\n"
+    )
+
+
+def test_nbgrader_gives_an_answer_that_never_ends_zero(verdict, short_limit, monkeypatch):
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    with pytest.raises(AssertionError, match="a loop that never ends"):
+        verdict(EXERCISES[0], loop_forever)
+
+
+@pytest.mark.parametrize("answer", [loop_forever, lambda *inputs: 0, lambda *inputs: 1 / 0])
+def test_the_time_limit_leaves_another_alarm_as_it_was(answer, verdict, short_limit):
+    def mine(*_):
+        raise AssertionError("fired")
+
+    handler, timer = signal.signal(signal.SIGALRM, mine), signal.setitimer(signal.ITIMER_REAL, 99)
+    try:
+        verdict(EXERCISES[0], answer)
+        assert signal.getsignal(signal.SIGALRM) is mine
+        assert 90 < signal.getitimer(signal.ITIMER_REAL)[0] < 99
+    finally:
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+
+
+def test_outside_the_main_thread_a_check_works_without_the_limit(verdict):
+    printed = []
+    thread = threading.Thread(
+        target=lambda: printed.append(
+            verdict(EXERCISES[0], SOURCES[EXERCISES[0].grade_id].solution())
+        )
+    )
+    thread.start()
+    thread.join()
+    assert printed == [f"✓ {EXERCISES[0].check}: correct\n"]
+
+
 # Recorded guesses; each test asks its own question, since guesses live as long as the process.
 
 
@@ -363,3 +443,123 @@ def test_a_guess_that_is_no_number_is_asked_for_again_and_not_recorded(value, ca
 def test_a_tensor_with_one_number_is_a_guess(capsys):
     checks.guess("tensor", torch.tensor(0.25))
     assert "= 0.25" in capsys.readouterr().out
+
+
+# Guesses kept from session to session
+
+
+@pytest.fixture
+def guess_file(tmp_path, monkeypatch):
+    """Where this test's guesses are kept; nothing is there yet."""
+    path = tmp_path / "deep" / "guesses.json"
+    monkeypatch.setenv("UNIT_GAUSSIAN_GUESSES", str(path))
+    return path
+
+
+@pytest.fixture
+def new_session(monkeypatch, guess_file):
+    """A function that forgets what the process remembers, as a restarted kernel does."""
+
+    def restart():
+        for name, kind in {"_guesses": dict, "_measured": dict, "_notices": set}.items():
+            monkeypatch.setattr(guessing, name, kind())
+
+    restart()
+    return restart
+
+
+def test_a_later_session_shows_earlier_guesses_when_asked(new_session, capsys):
+    checks.guess("earlier", 3)
+    checks.reveal("earlier", 26.4321, digits=1, unit="nats")
+    checks.guess("never revealed", 3)
+    new_session()
+    capsys.readouterr()
+    checks.guesses()
+    assert capsys.readouterr().out == ""
+    checks.guesses(earlier=True)
+    assert capsys.readouterr().out == "earlier: measured 26.4 nats; you guessed 3\n"
+
+
+def test_a_lesson_without_guesses_neither_reads_nor_writes_the_file(
+    new_session, capsys, guess_file
+):
+    def lesson():
+        new_session()
+        checks.guess("question", None)
+        checks.reveal("question", 1)
+        checks.guesses()
+        return capsys.readouterr().out
+
+    untouched = lesson()
+    assert not guess_file.parent.exists()
+    checks.guess("question", 2)
+    checks.reveal("question", 1)
+    before = guess_file.read_text()
+    capsys.readouterr()
+    assert lesson() == untouched
+    assert "you made no guess" in untouched
+    assert guess_file.read_text() == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b"\xff\xfe",
+        b'{"course": "Other", "guesses": {}}',
+        b'{"course": "Unit Gaussian", "guesses": {"a": 1}}',
+        b'{"course": "Unit Gaussian", "guesses": {"a": {"guess": "three"}}}',
+        b'{"course": "Unit Gaussian", "guesses": []}',
+    ],
+)
+def test_a_broken_or_foreign_file_is_left_alone_with_one_line(
+    content, new_session, capsys, guess_file
+):
+    guess_file.parent.mkdir()
+    guess_file.write_bytes(content)
+    checks.guess("question", 2)
+    checks.reveal("question", 1)
+    checks.guesses(earlier=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if not line.startswith(("recorded", "question"))] == [lines[1]]
+    assert lines[1].startswith("guesses are kept for this session only")
+    assert guess_file.read_bytes() == content
+
+
+@pytest.mark.parametrize("obstacle", ["a file for the folder", "a folder for the file"])
+def test_a_file_that_cannot_be_written_costs_one_line(obstacle, new_session, capsys, guess_file):
+    if obstacle == "a file for the folder":
+        guess_file.parent.write_text("")
+    else:
+        guess_file.mkdir(parents=True)
+    checks.guess("question", 2)
+    checks.reveal("question", 1)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert "for this session only" in lines[1]
+    assert lines[2] == "question: measured 1.00; you guessed 2"
+
+
+def test_without_a_home_folder_guesses_live_in_the_session(new_session, monkeypatch, capsys):
+    def fail():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("UNIT_GAUSSIAN_GUESSES")
+    monkeypatch.setattr(guessing.Path, "home", fail)
+    checks.guess("question", 2)
+    assert "for this session only" in capsys.readouterr().out
+
+
+def test_the_file_is_whole_after_a_write_that_failed(new_session, monkeypatch, guess_file, capsys):
+    checks.guess("question", 2)
+    before = guess_file.read_text()
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(guessing.Path, "replace", fail)
+    checks.guess("question", 3)
+    assert "disk full" in capsys.readouterr().out
+    assert guess_file.read_text() == before

@@ -3,14 +3,24 @@
 import functools
 import inspect
 import os
+import signal
+import threading
+import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
+
+TIME_LIMIT = 10.0  # seconds for one call of an answer; right answers take far less
 
 
 class Mistake(AssertionError):
     """A property the answer does not have; the message is for the learner."""
+
+
+class TooLong(BaseException):
+    """The time limit has passed. Not an Exception, which the learner's code may well catch."""
 
 
 def check(properties: Callable[[Callable], None]) -> Callable[[Callable], None]:
@@ -56,7 +66,7 @@ def _problem(name: str, properties: Callable, answer: Callable) -> str | None:
 
 
 def _guarded(answer: Callable) -> Callable:
-    """`answer`, raising Mistake where it cannot take its inputs, or changes them."""
+    """`answer`, raising Mistake where it cannot take its inputs, changes them or never ends."""
 
     def call(*inputs):
         try:
@@ -67,7 +77,13 @@ def _guarded(answer: Callable) -> Callable:
         lists = [value if isinstance(value, list | tuple) else [value] for value in inputs]
         tensors = [x for values in lists for x in values if torch.is_tensor(x)]
         before = [(x, x.detach().clone()) for x in tensors]
-        value = answer(*inputs)
+        try:
+            with _time_limit(TIME_LIMIT):
+                value = answer(*inputs)
+        except TooLong:
+            raise Mistake(
+                f"it ran longer than {TIME_LIMIT:g} seconds; is there a loop that never ends?"
+            ) from None
         if not all(torch.equal(x.detach(), copy) for x, copy in before):
             raise Mistake(
                 "it changed its input in place. Work on a copy: x = x - 1 makes one, x -= 1 and "
@@ -76,6 +92,34 @@ def _guarded(answer: Callable) -> Callable:
         return value
 
     return call
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raises TooLong in the body after `seconds`, where Python can: a Unix main thread.
+
+    Handler and timer are afterwards as they were, for whoever else uses the alarm.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(*_):
+        raise TooLong
+
+    start = time.monotonic()
+    handler = signal.signal(signal.SIGALRM, stop)
+    # Again every second: a bare `except:` inside the loop takes the first one.
+    remaining, interval = signal.setitimer(signal.ITIMER_REAL, seconds, 1)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler or signal.SIG_DFL)
+        if remaining:
+            left = remaining - (time.monotonic() - start)
+            signal.setitimer(signal.ITIMER_REAL, max(left, 1e-3), interval)
 
 
 def expect_equal(
