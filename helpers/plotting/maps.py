@@ -49,7 +49,8 @@ def draw_run_map(
     edges = record.bin_edges
     densities = shares[:, 1:-1] / edges.log10().diff()  # (M, bins)
     starts = record.sampled_steps
-    starts = torch.cat([starts, 2 * starts[-1:] - starts[-2:-1]])  # and the last one's end
+    width = starts[-1] - starts[-2] if len(starts) > 1 else 1
+    starts = torch.cat([starts, starts[-1:] + width])  # and the last one's end
     colours = densities.T.clamp(min=1e-3).numpy()  # (bins, M)
     mesh = ax.pcolormesh(starts.numpy(), edges.numpy(), colours, norm="log", rasterized=True)
     ax.set(yscale="log", ylim=limits, xlabel="step", ylabel="|activation| (log scale)")

@@ -14,7 +14,7 @@ from helpers.widgets.canvas import shrink
 
 # Events that arrive within this time share one picture. Long enough for a queue of slider
 # moves to be taken in (some 0.3 ms each), too short to be felt.
-SETTLE_SECONDS = 0.01
+SETTLE_SECONDS = 0.005
 
 
 class View(NamedTuple):

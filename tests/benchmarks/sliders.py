@@ -5,6 +5,7 @@ does. Both paths measure the same net and show the same three axes; their events
 so that a busy machine slows both.
 """
 
+import asyncio
 import io
 import time
 
@@ -44,7 +45,15 @@ def rows(quick: bool) -> list[dict]:
 
 
 def _move(panel: widgets.Panel, gain: float) -> None:
-    panel.controls["gain"].value = gain
+    """One event as in a kernel: inside an event loop, with the time that waits for more."""
+    picture = panel.image.value
+
+    async def until_drawn():
+        panel.controls["gain"].value = gain
+        while panel.image.value is picture:
+            await asyncio.sleep(0)
+
+    asyncio.run(until_drawn())
 
 
 def _draw_anew(batch: data.Split, gain: float) -> bytes:
