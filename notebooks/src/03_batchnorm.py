@@ -149,10 +149,10 @@ print(f"after: means within {worst_mean:.3f} of 0, stds within {worst_std:.3f} o
 # $$\mu = \tfrac1n \sum_i x_i \qquad \sigma^2 = \tfrac1n \sum_i (x_i - \mu)^2 \qquad
 # \hat x_i = \frac{x_i - \mu}{\sqrt{\sigma^2 + \epsilon}} \qquad y_i = \gamma \hat x_i + \beta$$
 #
-# With $H$ units, $x$, $\hat x$, $y$ are $(n, H)$; $\mu$, $\sigma^2$, the **gain** $\gamma$ and the
-# **shift** $\beta$ have one number per unit. Gain and shift are learned from a start at 1 and 0; the
-# next section is about them. (Some code divides by $n - 1$; with $n = 32$, $\hat x$ gets 1.6%
-# smaller.)
+# With $H$ units, $x$, $\hat x$, $y$ are $(n, H)$; $\mu$, $\sigma^2$, the **gain** $\gamma$ (not
+# lesson 02's gain, which spreads the weights at the start) and the **shift** $\beta$ have one
+# number per unit. Gain and shift are learned from a start at 1 and 0; the next section is about
+# them. (Some code divides by $n - 1$; with $n = 32$, $\hat x$ gets 1.6% smaller.)
 #
 # $\epsilon$, as a rule $10^{-5}$, stands **inside the root**. What is it for?
 
@@ -492,9 +492,9 @@ ax.legend(frameon=False)
 print(f"from n = 2 to n = 128: {coupling[0] / coupling[-1]:.0f} times smaller; √64 is 8")
 
 # %% [markdown]
-# The mean of $n$ random values is off by about $\sigma/\sqrt n$; the normalised values inherit that
-# error. So batchnorm **adds** noise that depends on the batch. It does not reduce the noise of
-# minibatches, as is sometimes said.
+# The mean of $n$ random values is off by about $\sigma/\sqrt n$; the normalised values inherit
+# that error. So batchnorm **adds** noise that depends on the batch. Whether the gradients of
+# minibatches get noisier or quieter is another question, not measured here.
 #
 # Noise makes it harder to fit the training examples one by one: **regularisation**. It should show
 # in the gap between validation and training loss. Eight seeds, 20,000 steps with decay:
@@ -515,7 +515,8 @@ print(f"gap smaller with batchnorm in {smaller.sum()} of {len(smaller)} seeds")
 
 # %% [markdown]
 # With batchnorm the gap is smaller in every seed, and both losses are higher. At this length of
-# training the noise costs more than it protects; part of the smaller gap is that less was learned.
+# training the smaller gap comes with a higher loss; the noise may be why, but no run here
+# separates it from the rest; part of the smaller gap is that less was learned.
 
 # %% [markdown]
 # ## How small is too small
@@ -557,12 +558,12 @@ small = evidence.load("small_batches", dataset)
 kinds = compare(small, [f"batch {n}" for n in (2, 4, 8, 32)])
 
 # %% [markdown]
-# Smaller batches hurt both, since their gradients are noisier. With 32 the two are about even. With 8
-# batchnorm is ahead, and with 4 by far more than the seeds differ. With 2 that is over.
+# Both are worse with batches of 2 or 4 than with 32, since their gradients are noisier. With 32
+# the two are about even. With 8 batchnorm is ahead, and with 4 by far more than the seeds differ.
+# With 2 that is over.
 #
 # "No batchnorm below 16" is therefore not what this network shows; large image networks do show it
-# (Wu & He 2018). Why batchnorm copes better with noisy gradients at this learning rate comes out
-# below.
+# (Wu & He 2018). Why batchnorm copes better here we have not tested.
 
 # %% [markdown]
 # ## Normalising without neighbours
@@ -687,8 +688,8 @@ print(f"before tanh {summary(before)}, after tanh {summary(after)} nats")
 print(f"before is lower in {(before < after).sum()} of 4 seeds, by {summary(after - before)}")
 
 # %% [markdown]
-# The difference is about as large as the one between two seeds, in this network after this many
-# steps. It is a thing to try, not a law.
+# The difference is about as large as the one between two seeds: four seeds of one network after
+# this many steps make it a thing to try, not a law.
 #
 # **Dropout** sets random activations to 0 in training and scales the others up. It keeps the mean
 # and changes the variance, in training only. Put *before* batchnorm, it makes the variance at
@@ -726,12 +727,12 @@ print(
 checks.reveal("nats saved by batchnorm, one hidden layer", saved.mean().item(), 3, "nats")
 
 # %% [markdown]
-# Batchnorm's loss is the higher one. The kaiming start had left nothing to repair: one hidden layer,
-# whose input is an embedding of moderate size, gets a good spread from the weights alone. What
-# remains of batchnorm is its noise.
+# Batchnorm's loss is the higher one. The kaiming start had left nothing to repair: one hidden
+# layer, whose input is an embedding of moderate size, gets a good spread from the weights alone.
+# What remains of batchnorm may be its noise; no run here separates the two.
 #
-# A single pair of runs could have said the opposite of a smaller effect. Here the sign is the same
-# in every seed.
+# Had the effect been smaller, a single pair of runs could have shown the opposite sign. Here the
+# sign is the same in every seed.
 #
 # ## Five layers: tolerance
 #
@@ -770,9 +771,9 @@ for kind, values in kinds.items():
     print(f"seeds lost at rate 1: {lost[-2].sum()}, at rate 3: {lost[-1].sum()}")
 
 # %% [markdown]
-# Plain is slightly better up to 0.1, and at rate 1 every seed ends worse than a uniform guess, off the
-# scale of the figure. Batchnorm works there, and at rate 3 for most seeds; a few are lost. What it
-# buys here is **tolerance**, not a lower loss.
+# Plain is slightly better up to 0.1, and at rate 1 every seed ends worse than a uniform guess, off
+# the scale of the figure. Batchnorm works there, and at rate 3 for most seeds; two of eight are
+# lost. What it buys here is **tolerance**, not a lower loss.
 #
 # The same with the gain of the weights, in five layers and in twenty. (Lesson 02 says what gains do
 # to a deep network without batchnorm.)
@@ -797,7 +798,8 @@ plotting.label_line_ends(axes[1])
 # it is not much better. Batchnorm rescues gain 3 fully, the small ones in part. At 1 and 5/3, plain
 # trains about as well: with the right start, twenty layers do without batchnorm.
 #
-# One thing is odd. If batchnorm divides by the spread, why does the gain matter at all?
+# One thing is odd. If batchnorm divides by the spread, why does the gain of the weights matter at
+# all?
 
 # %% [markdown]
 # ## A forward pass blind to scale
@@ -844,10 +846,10 @@ for rate in (0.1, 1.0, 2.0):
     print(f"effective rate falls by {1 - growth**-2:.0%}")
 
 # %% [markdown]
-# They do, a little. And the odd thing has an explanation: for weights that batchnorm follows, the gain
-# of the start acts as a learning rate. Gain 0.3 instead of 5/3 is an effective rate 31 times larger;
-# gain 3 is one 3 times smaller. A prediction to test: at gain 0.3, twenty layers should do better
-# with a smaller rate.
+# They do, a little. And the odd thing has an explanation: for weights that batchnorm follows, the
+# gain of the start acts as a learning rate. Gain 0.3 instead of 5/3 is an effective rate 31 times
+# larger; gain 3 is one 3 times smaller. To try yourself: at gain 0.3, twenty layers should do
+# better with a smaller rate.
 #
 # The output layer has no batchnorm behind it. It keeps the scale and the rate that it is given.
 #
@@ -895,9 +897,9 @@ widgets.init_explorer(splits.train, ["activations", "weights"], depth=10, batchn
 # %% [markdown]
 # **Common mistakes** · Statistics under `no_grad`. $\sigma$ without the root, $\epsilon$ outside it.
 # A bias left in front. Dropout in front. Averaging over the wrong axis, or over the batch only in
-# images. "Batchnorm reduces batch noise": it adds some. "Batchnorm makes initialization
-# irrelevant": the output layer kept its 0.01, and at 20 layers the gain mattered. "Internal
-# covariate shift" as an established cause.
+# images. "Batchnorm reduces batch noise": it adds some to the outputs. "Batchnorm makes
+# initialization irrelevant": the output layer kept its 0.01, and at 20 layers the gain mattered.
+# "Internal covariate shift" as an established cause.
 #
 # **Next, lesson 04:** one name alone has no batch. Whose mean and variance does it get?
 

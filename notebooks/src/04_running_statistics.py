@@ -443,11 +443,12 @@ print(f"calibrated {calibrated_mean[unit]:.2f};", end=" ")
 print("; ".join(f"momentum {m:g}: {mean_paths[m][-1, unit]:.2f}" for m in momenta))
 
 # %% [markdown]
-# Two errors pull in opposite directions. **Noise**: the average remembers about $(2 - m)/m$ batches,
-# so its std is that of a batch mean times $\sqrt{m/(2 - m)}$. **Lag**: it still holds batches seen by
-# older weights. Below, "noise alone" is the formula, "mean off" what this run has: an average over
-# units of the distance to the calibrated mean, in stds of the unit. A momentum of 0.9, meant in the
-# other convention, stands in the last line.
+# The slow climb at the left is mostly the start at 0; we take it out below. Apart from it, two
+# errors pull in opposite directions. **Noise**: the average remembers about $(2 - m)/m$ batches,
+# so its std is that of a batch mean times $\sqrt{m/(2 - m)}$. **Lag**: it still holds batches seen
+# by older weights. Below, "noise alone" is the formula, "mean off" what this run has: an average
+# over units of the distance to the calibrated mean, in stds of the unit. A momentum of 0.9, meant
+# in the other convention, stands in the last line.
 
 # %%
 print("momentum   batches   noise alone   mean off   std off   penalty (nats)")
@@ -517,7 +518,7 @@ ax.plot(running_std, color=plotting.ORANGE, label="running, 0.001")
 ax.plot(corrected_std, color=plotting.BLUE, label="bias-corrected")
 ax.plot([0, steps], [calibrated_std[unit]] * 2, "--k", linewidth=1, label="calibrated, at the end")
 ax.set(xlabel="step", ylabel=f"std of unit {unit}'s pre-activation")
-ax.set_title("With the start taken out, the average is right from the first steps")
+ax.set_title("With the start taken out, the average follows from early on")
 plotting.label_line_ends(ax)
 for n in (steps // 50, steps // 5, steps):
     recent = batch_vars[max(0, n - 1000) : n, unit].mean().sqrt()
@@ -580,10 +581,11 @@ spread = study.values("momentum 0.1, 20000 steps", "calibrated").std()
 print(f"std over seeds of the validation loss itself, at 20,000 steps: {spread:.3f}")
 
 # %% [markdown]
-# A small momentum is said to be the careful choice. In a short run it is the expensive one: nearly
+# A small momentum looks like the careful choice. In a short run it is the expensive one: nearly
 # all of its penalty is the start, and correcting the start removes nearly all of it. After 20,000
-# steps the start is gone, and still the smaller momenta are a little worse, in nearly every seed;
-# lag is the likely reason. The default 0.1 costs nothing measurable at any length.
+# steps the start is gone, and still the smaller momenta cost a little more than calibration, in at
+# least 7 of 8 seeds; lag is the likely reason. The default 0.1 costs nothing measurable at any
+# length.
 #
 # Keep the size in mind: once the start is gone, all of these penalties are below the std of the
 # validation loss itself from seed to seed. With smaller batches noise weighs more; try that in the
@@ -671,11 +673,11 @@ except ValueError as error:
     print(f"one context in train mode: {error}")
 
 # %% [markdown]
-# The panel holds the record of that run. Each dot is a unit: its calibrated value across, its running
-# value up. Move the momentum from right to left: from noise, through a calm stretch, into the start
-# that was never forgotten. Then divide the start out. Smaller batches (the first few examples of
-# each recorded batch) add noise and leave the start as it is. The penalty's curve is cut off at the
-# bottom, at a ten-thousandth of a nat.
+# The panel holds the record of that run. Each dot is a unit: its calibrated value across, its
+# running value up. Move the momentum from right to left: from noise, through a calm stretch, into
+# the start that was never forgotten. Then take the start out, as in exercise 3. Smaller batches
+# (the first few examples of each recorded batch) add noise and leave the start as it is. The
+# penalty's curve is cut off at the bottom, at a ten-thousandth of a nat.
 
 # %%
 widgets.running_statistics_panel(model, recorder.record(), splits.train, splits.val)
@@ -719,9 +721,9 @@ for title, order in [("shuffled", shuffled), ("in file order", contexts), ("sort
 # %% [markdown]
 # **Trap 1: order.** An average of the batches' variances misses the spread between the batches. In
 # sorted data the std comes out a quarter too small. In file order the error is small and has the
-# other sign: neighbours come from the same few names, each with a start, a middle and an end, and
-# differ a little more than random examples do. Shuffle. (`calibrate` merges instead of averaging, so
-# order does not matter to it.)
+# other sign, probably because neighbours come from the same few names, each with a start, a middle
+# and an end, and differ a little more than random examples do. Shuffle. (`calibrate` merges
+# instead of averaging, so order does not matter to it.)
 #
 # **Trap 2: the last batch.** The number of examples is rarely a multiple of the batch size. Choose a
 # size that leaves one:
@@ -802,7 +804,7 @@ checks.reveal("validation loss after twenty looks in train mode", leaked, unit="
 # to a batch of eight equal contexts, with variance 0. (The letters were wrong as well: a batch of
 # equals is as blind as one context alone.)
 #
-# Measuring validation data in train mode leaks too, only less visibly: its statistics end up in the
+# Measuring validation data in train mode moves the buffers too: its statistics end up in the
 # network that it should judge. `training.evaluate` switches to eval mode and puts every module's
 # mode back, whatever happens.
 
@@ -862,7 +864,7 @@ for size in (1, 32, 1024):
     print(f"{size:5} contexts: {kept:5.0f} µs with batchnorm, {gone:5.0f} µs folded")
 
 # %% [markdown]
-# For a few contexts, most of the time goes into calling operations, and folding saves the calls.
+# Folding saves operations: for a few contexts that is mostly the time of calling them.
 #
 # ## Saving and loading
 #
@@ -914,8 +916,9 @@ checks.reveal("validation loss of the network that forgot", losses[1], unit="nat
 # 1. Alone, a name gets the same answer as every other, or nan: the 1000 contexts showed one answer.
 # 2. Borrowed batch statistics cost 0.02 nats at n = 32 and less than half at each doubling; they make
 #    an answer depend on its company.
-# 3. Calibration, layer by layer, makes the statistics constants, exactly. Running statistics came
-#    within 0.003 nats of it, once the start's weight $(1-m)^n$ was gone or taken out.
+# 3. Calibration, layer by layer, makes the statistics constants, exactly. With momenta up to 0.1
+#    running statistics came within 0.003 nats of it, on average over eight seeds, once the start's
+#    weight $(1-m)^n$ was gone or taken out.
 # 4. Average unbiased variances: the table of four had only them right at n = 4.
 # 5. eval() chooses statistics, no_grad() only gradients; constant statistics fold into the weights.
 

@@ -183,9 +183,10 @@ for weight in statistics:
     print(f"{row} {weight.std_ratio:11.1e}")
 
 # %% [markdown]
-# The output layer has the largest grad:data by far, because its weights were made a hundred times
-# smaller. It moves fast at first. Is 0.9 too much, is 0.002 too little? The ratio alone cannot
-# say: a gradient is not a step. The step is the gradient times the learning rate.
+# The output layer has the largest grad:data by far: its weights are the smallest, and the
+# gradients of all others come to them through those small weights. It moves fast at first. Is 0.9
+# too much, is 0.002 too little? The ratio alone cannot say: a gradient is not a step. The step is
+# the gradient times the learning rate.
 
 # %% [markdown]
 # ## Fourth view: update to data, over time
@@ -235,9 +236,9 @@ hidden_ratio = run.update_ratio[steps // 2 :, 1:-1].mean().item()
 checks.reveal("log10 update:data at learning rate 0.1", hidden_ratio, digits=1)
 
 # %% [markdown]
-# At first the hidden layers move less: their gradient comes through the small output layer. Within
-# a hundred steps that has grown, and the lines run nearly level. The output layer, small itself,
-# moves ten times as far for its size.
+# At first the hidden layers move less: their gradient comes through the small output layer. Most
+# of the rise comes in the first hundred steps; after some hundreds the lines run nearly level. The
+# output layer, small itself, moves ten times as far for its size.
 #
 # ## Four gains, side by side
 #
@@ -328,15 +329,15 @@ for name, record in (("5/3", run), ("0.5", faint_run)):
     print(f"    {int(counts.sum())} values counted, {len(counts)} steps x 32 examples x 100 units")
 
 # %% [markdown]
-# Every value is counted, also what is too small or too large for the picture. That is not what
-# histogram functions do. This is a healthy-looking histogram of some pre-activations:
+# Every value is counted, also what is too small or too large for the picture. A histogram with a
+# fixed range does not do that. Here is a histogram of some pre-activations, drawn from −3 to 3:
 
 # %%
 wide = C.detach()[contexts].view(-1, 30) @ torch.randn(30, 200, generator=generator)
 counts = torch.histc(wide, bins=40, min=-3, max=3)
 fig, ax = plt.subplots(figsize=(5.0, 2.6))
 ax.stairs(counts, torch.linspace(-3, 3, 41), fill=True, color=plotting.BLUE)
-ax.set(xlabel="pre-activation", ylabel="values", title="Nothing alarming here")
+ax.set(xlabel="pre-activation", ylabel="values", title="How much of it do you see?")
 print(f"{wide.numel()} values went in, {counts.sum() / wide.numel():.0%} are in the picture")
 print(f"their std is {wide.std():.1f}")
 
@@ -408,12 +409,13 @@ checks.reveal("log10 update:data at the best learning rate", best["plain"], digi
 #
 # The best rates have a ratio near −2.3, five times the rule's. The two rates to either side of −3
 # are worse in every seed. And with batchnorm the ratio says less: it rises by 0.4 while the rate
-# rises tenfold, from 0.1 to 1, and the loss hardly changes. A likely reason: weights that take large
-# steps grow there, and the ratio divides by them.
+# rises tenfold, from 0.1 to 1, and the loss rises far less than the plain net's. A likely reason:
+# weights that take large steps grow there, and the ratio divides by them.
 
 # %% [markdown]
-# So −3 is not an optimum. It is a band to be in: at −5 a net stands still, at −1 it shakes. More
-# cannot be read from it, and a sweep over rates is the better instrument.
+# So −3 is not an optimum. It is an order of magnitude: in this sweep −3.3 was too slow, and −1.5
+# ruined the plain net. More cannot be read from it, and a sweep over rates is the better
+# instrument.
 
 # %% [markdown]
 # ## Norms and stds
@@ -490,9 +492,10 @@ ratios = sorted(seconds(True) / seconds(False) for _ in range(3))
 print(f"time with the live view / without: {ratios[1]:.2f} (median of 3)")
 
 # %% [markdown]
-# The view draws only while pictures have taken less than 3% of the time. The panel below shows the four views before training and for one step, for settings of
-# your own. Can you bring all of update:data to the dashed line with one learning rate? Switch
-# batchnorm on, move the gain, and watch which views move.
+# Drawing is held below 3% of the time; the rest of the cost is measuring. The panel below shows
+# the four views before training and for one step, for settings of your own. Can you bring all of
+# update:data to the dashed line with one learning rate? Switch batchnorm on, move the gain, and
+# watch which views move.
 
 # %%
 widgets.init_explorer(splits.train, ["activations", "gradients", "weights", "updates"])
@@ -528,9 +531,10 @@ show(clinic.examine(*clinic.healthy(batchnorm=True)), "Healthy, with batchnorm")
 
 # %% [markdown]
 # The numbers under the views name what is hard to see: parameters whose gradient is rounding and
-# nothing else; the std of what batchnorm puts out; the sums of gradients from above; and how far
-# batchnorm's running means are from calibrated ones (lesson 04), in stds of the unit. An update:data
-# of −inf means that in some step some weight got no gradient at all.
+# nothing else; the std of what batchnorm puts out; the ratio |sum of gradients| / sum of
+# |gradients| from the section on batchnorm; and how far batchnorm's running means are from
+# calibrated ones (lesson 04), in stds of the unit. An update:data of −inf means that in some step
+# some weight got no gradient at all; the pictures draw it at the lower edge.
 #
 # ### Ward A
 #
@@ -600,7 +604,7 @@ checks.ward_a(ward_a)
 # %% [markdown]
 # ### Ward B
 #
-# These four have batchnorm. Expect no help from their losses.
+# These four have batchnorm. Expect little help from their losses.
 
 # %%
 visit(5)
@@ -652,10 +656,11 @@ checks.ward_b(ward_b)
 # %% [markdown]
 # ## What you now know
 #
-# 1. Activations, their gradients, grad:data and update:data are four views of one pass; the gain
-#    table showed how each of them answers to a wrong gain.
+# 1. Activations, their gradients, grad:data and update:data are four views, three of one
+#    pass and one of a run; the gain table showed how the first three answer to a wrong gain.
 # 2. Batchnorm hides the gain from the first view and not from the third: grad:data fell by nine.
-# 3. The best rates had log10 update:data near −2.3, in eight seeds; −3 is a band, not an optimum.
+# 3. The best rates had log10 update:data near −2.3, in eight seeds; −3 is an order of magnitude,
+#    not an optimum.
 # 4. Histograms with a fixed range drop what explodes, ratios of stds are infinite for constants.
 # 5. Five of the eight patients had losses in the healthy range, before training and after it. The
 #    faults showed elsewhere.
