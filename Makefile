@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: help run lab test build bench reproduce evidence handout solutions grade clean
+.PHONY: help run lab test build bench reproduce evidence handout solutions grade messages clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -39,6 +39,9 @@ solutions: ## pack the solved lessons into build/unit-gaussian-solutions.zip
 
 grade: .venv/run.stamp ## grade DIR/<student>/<NN_topic>.ipynb into DIR/grades.csv (DIR=submissions)
 	$(BIN)/python notebooks/grade.py $(or $(DIR),$(error say where: make grade DIR=submissions))
+
+messages: .venv/dev.stamp ## collect what the checks say to every wrong answer in build/messages.md
+	$(BIN)/python tests/exercises/page.py
 
 clean: ## remove all that was made here, the environment too
 	rm -rf .venv build .pytest_cache .ruff_cache .hypothesis

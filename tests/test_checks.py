@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from exercises import EXERCISES
+from exercises.page import page
 from exercises.sources import read_exercises
 
 from helpers import checks
@@ -138,6 +139,10 @@ def test_a_wrong_answer_is_told_its_mistake(exercise, mutant, verdict):
 def test_an_untouched_stub_is_not_attempted_yet(exercise, verdict):
     message = verdict(exercise, SOURCES[exercise.grade_id].stub())
     assert message == f"○ {exercise.check}: not attempted yet\n"
+
+
+def test_the_page_of_messages_has_every_mutants_message():
+    assert page().count("✗ ") == len(MUTANTS)
 
 
 # Under nbgrader

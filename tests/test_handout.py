@@ -23,7 +23,7 @@ def unzipped(request, tmp_path_factory):
     with ZipFile(folder / "course.zip") as archive:
         archive.extractall(folder)
     (folder / "course.zip").unlink()
-    assert [path.name for path in folder.iterdir()] == ["unit-gaussian"]
+    assert {path.name for path in folder.iterdir()} == {"unit-gaussian", "course"}
     return request.param, folder / "unit-gaussian"
 
 
@@ -50,22 +50,48 @@ def test_it_holds_nothing_of_the_teachers_or_the_makers(unzipped):
     assert not [*course.rglob("__pycache__"), *course.rglob("*.pyc"), *course.rglob("build*")]
 
 
-@pytest.mark.parametrize("lesson", [LESSONS[0].name])
-def test_the_first_cells_of_a_lesson_run_where_it_was_unzipped(unzipped, lesson, tmp_path):
-    _, course = unzipped
-    cells = code_cells(course / "notebooks" / lesson)[:4]  # set-up, imports, parameters, data
-    script = "\n".join([*cells, "print(lesson.__file__)"])
+def run_first_cells(notebook, folder, home):
+    """What the first cells of a notebook print, run in a folder with that home, without network."""
+    cells = code_cells(notebook)[:4]  # set-up, imports, parameters, data
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    no_network = "import socket\nsocket.socket.connect = None"
     result = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=course / "notebooks",
-        env={**environment, "HOME": str(tmp_path), "MPLBACKEND": "agg"},
+        [sys.executable, "-"],
+        input="\n".join([no_network, *cells, "print(lesson.__file__)"]),
+        cwd=folder,
+        env={**environment, "HOME": str(home), "MPLBACKEND": "agg"},
         capture_output=True,
         text=True,
     )
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[0].startswith("Unit Gaussian on Python")
-    assert result.stdout.splitlines()[-1] == f"{course}/helpers/lesson.py"
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("Unit Gaussian on Python")
+    return lines
+
+
+def test_the_first_cells_of_a_lesson_run_where_it_was_unzipped(unzipped, tmp_path):
+    _, course = unzipped
+    notebook = course / "notebooks" / LESSONS[0].name
+    lines = run_first_cells(notebook, course / "notebooks", tmp_path)
+    assert lines[-1] == f"{course}/helpers/lesson.py"
+
+
+def test_a_single_file_runs_in_an_empty_folder_twice(unzipped, tmp_path):
+    _, course = unzipped
+    home, empty = tmp_path / "home", tmp_path / "empty"
+    empty.mkdir()
+    notebook = course.parent / "course" / LESSONS[0].name
+    first = run_first_cells(notebook, empty, home)
+    assert first[-1].startswith(f"{home}/.cache/unit-gaussian/")
+    assert run_first_cells(notebook, empty, home) == first
+    assert not list(empty.iterdir())
+
+
+def test_every_lesson_comes_as_a_single_file_too(unzipped):
+    _, course = unzipped
+    single = sorted((course.parent / "course").iterdir())
+    assert [path.name for path in single] == [path.name for path in LESSONS]
+    assert all(path.stat().st_size < 2_000_000 for path in single)
 
 
 def test_its_readme_names_only_what_is_there(unzipped):
