@@ -1,18 +1,17 @@
 """A view that moves while a network trains."""
 
-import base64
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import ipywidgets
 from IPython.display import display, update_display
 from torch import nn
 
 from helpers import plotting
 from helpers.diagnostics import ScalarRecorder, record_scalars
 from helpers.training import Step
-from helpers.widgets.canvas import Canvas, course_style, shrink
+from helpers.widgets.canvas import Canvas, course_style
+from helpers.widgets.panel import bundle, picture
 
 DRAWING_SHARE = 0.03  # of the time since the start that may go into pictures
 TEXT = "live view: loss, saturated fraction and update:data over steps"
@@ -24,11 +23,7 @@ class LiveView:
     def __init__(self, scalars: ScalarRecorder, steps: int):
         self.scalars = scalars
         self._picture = LivePicture(steps)
-        self.image = ipywidgets.Image(
-            value=self._picture.draw(scalars),
-            format="png",
-            layout=ipywidgets.Layout(max_width="100%", align_self="flex-start"),
-        )
+        self.image = picture(self._picture.draw(scalars))
         self._started = time.perf_counter()
         self._drawing = 0.0  # seconds
         self._latest = 0.01  # seconds for one picture, a guess at first
@@ -49,15 +44,7 @@ class LiveView:
 
     def bundle(self) -> dict[str, object]:
         """The live picture, and its present state for pages without a kernel, by MIME type."""
-        return {
-            "text/plain": TEXT,
-            "image/png": base64.b64encode(shrink(self.image.value)).decode(),
-            "application/vnd.jupyter.widget-view+json": {
-                "version_major": 2,
-                "version_minor": 0,
-                "model_id": self.image.model_id,
-            },
-        }
+        return bundle(TEXT, self.image.value, self.image)
 
 
 @contextmanager

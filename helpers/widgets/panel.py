@@ -46,12 +46,7 @@ class Panel:
         self._pending: asyncio.TimerHandle | None = None
         self._lock = threading.Lock()  # a kernel may handle events in a thread of their own
         self.view = show(**self.values)
-        # Without max_width and align_self front ends stretch the picture.
-        self.image = ipywidgets.Image(
-            value=self.view.png,
-            format="png",
-            layout=ipywidgets.Layout(max_width="100%", align_self="flex-start"),
-        )
+        self.image = picture(self.view.png)
         self.readout = ipywidgets.HTML(self.view.numbers)
         self.reset_button = ipywidgets.Button(description="Reset", icon="undo")
         self.reset_button.on_click(lambda _button: self.reset())
@@ -105,18 +100,29 @@ class Panel:
 
     def bundle(self) -> dict[str, object]:
         """The live panel, its picture for pages without a kernel, and its summary, by MIME type."""
-        return {
-            "text/plain": self.view.summary,
-            "image/png": base64.b64encode(shrink(self.view.png)).decode(),
-            "application/vnd.jupyter.widget-view+json": {
-                "version_major": 2,
-                "version_minor": 0,
-                "model_id": self.box.model_id,
-            },
-        }
+        return bundle(self.view.summary, self.view.png, self.box)
 
     def _ipython_display_(self) -> None:
         display(self.bundle(), raw=True)
+
+
+def picture(png: bytes) -> ipywidgets.Image:
+    """The widget that shows a PNG; without max_width and align_self front ends stretch it."""
+    layout = ipywidgets.Layout(max_width="100%", align_self="flex-start")
+    return ipywidgets.Image(value=png, format="png", layout=layout)
+
+
+def bundle(text: str, png: bytes, widget: ipywidgets.Widget) -> dict[str, object]:
+    """A live widget, its picture for pages without a kernel, and a line of text, by MIME type."""
+    return {
+        "text/plain": text,
+        "image/png": base64.b64encode(shrink(png)).decode(),
+        "application/vnd.jupyter.widget-view+json": {
+            "version_major": 2,
+            "version_minor": 0,
+            "model_id": widget.model_id,
+        },
+    }
 
 
 def table(columns: dict[str, list[str]]) -> str:
