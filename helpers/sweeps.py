@@ -7,12 +7,13 @@ run that `name_mlp` and `fit` give with its seed and settings.
 
 import copy
 import inspect
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from helpers.backpropagation import Stack
 from helpers.data import ALPHABET, Split
@@ -97,7 +98,8 @@ def train_replicas(
     curves = [torch.full((steps, len(group)), torch.nan) for group in groups.values()]
     stacked = list(zip(groups.values(), stacks, curves, strict=True))
     interrupted = False
-    bar = tqdm(total=steps * len(replicas), unit="step", disable=not progress, leave=False)
+    total = steps * len(replicas)
+    bar = tqdm(total=total, unit="step", disable=not progress, leave=False, file=sys.stdout)
     try:
         for first in range(0, steps, STEPS_PER_CHUNK):
             chunk = range(first, min(first + STEPS_PER_CHUNK, steps))

@@ -1,13 +1,14 @@
 """Training by plain stochastic gradient descent, measuring, and sampling."""
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch.nn.functional import cross_entropy
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from helpers.data import Split, Vocabulary
 from helpers.layers import evaluation_mode
@@ -93,7 +94,8 @@ def fit(
     losses, learning_rates = [], []
     interrupted = False
     model.train()
-    bar = tqdm(total=steps, unit="step", disable=not progress, leave=False)
+    # As text: a bar that is a widget leaves an error behind in a notebook that is opened again.
+    bar = tqdm(total=steps, unit="step", disable=not progress, leave=False, file=sys.stdout)
     try:
         for step in range(steps):
             if step % STEPS_PER_DRAW == 0:

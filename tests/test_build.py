@@ -249,14 +249,14 @@ def test_jupyterlab_opens_the_solved_notebook_with_its_sources_cells(tmp_path, r
     assert cells[2].source == "steps = 4"
 
 
-def start(folder: Path, before: str = "", after: str = "", **environment: str):
+def start(folder: Path, before: str = "", after: str = ""):
     """The finished process of a script in `folder` whose middle is the bootstrap cell."""
     script = f"{before}\n{build.BOOTSTRAP}\n{after}\nprint(lesson.__file__)"
     home = folder / "home"
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
         cwd=folder,
-        env={**os.environ, "HOME": str(home), **environment},
+        env={**os.environ, "HOME": str(home)},
         capture_output=True,
         text=True,
     )
@@ -313,43 +313,3 @@ def test_the_bootstrap_outside_the_course_says_in_one_sentence_what_to_do(tmp_pa
     last = result.stderr.splitlines()[-1]
     assert last.startswith("RuntimeError: Open this notebook inside the course's folder")
     assert not (tmp_path / "home").exists()
-
-
-def make_colab(folder: Path) -> dict[str, str]:
-    """The environment of a pretended Colab, whose network is a repository in `folder`."""
-    (folder / "site" / "google" / "colab").mkdir(parents=True)
-    (folder / "site" / "google" / "colab" / "__init__.py").touch()
-    published = folder / "published"
-    make_course(published)
-    for arguments in (["init"], ["add", "."], ["commit", "-m", "lessons"], ["tag", build.RELEASE]):
-        identity = ["-c", "user.name=A Teacher", "-c", "user.email=teacher@example.org"]
-        subprocess.run(["git", "-C", published, *identity, *arguments], check=True)
-    return {
-        "PYTHONPATH": str(folder / "site"),
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": f"url.{published.as_uri()}.insteadOf",
-        "GIT_CONFIG_VALUE_0": f"https://github.com/{build.REPOSITORY}",
-    }
-
-
-def test_in_colab_the_bootstrap_fetches_the_release_once(tmp_path):
-    colab = make_colab(tmp_path)
-    folder = tmp_path / "content"
-    folder.mkdir()
-    cache = folder / "home" / ".cache" / "unit-gaussian"
-    expected = f"started\n{cache}/{build.RELEASE}/helpers/lesson.py\n"
-    first = start(folder, **colab)
-    assert (first.stdout, first.stderr) == (expected, "")
-    assert [path.name for path in cache.iterdir()] == [build.RELEASE]
-    offline = colab | {"GIT_CONFIG_VALUE_0": "https://elsewhere.example", "PATH": ""}
-    second = start(folder, **offline)
-    assert (second.stdout, second.stderr) == (expected, "")
-
-
-def test_in_colab_without_a_network_the_bootstrap_leaves_nothing_behind(tmp_path):
-    colab = make_colab(tmp_path) | {"GIT_CONFIG_KEY_0": "url.file:///nowhere.insteadOf"}
-    folder = tmp_path / "content"
-    folder.mkdir()
-    result = start(folder, **colab)
-    assert result.stderr.splitlines()[-1].startswith("RuntimeError: Open this notebook")
-    assert not any((folder / "home").rglob("v*"))

@@ -108,6 +108,7 @@ def _controls(
             value=activation,
             description="activation",
             style={"button_width": "64px"},
+            layout={"display": "flex", "width": "300px"},  # the name beside the buttons
         ),
         "batchnorm": ipywidgets.Checkbox(
             value=batchnorm, description="batchnorm", indent=False, layout={"width": "110px"}
@@ -117,6 +118,7 @@ def _controls(
         controls["learning_rate"] = ipywidgets.FloatLogSlider(
             value=learning_rate, min=-3, max=1, step=0.1, description="learning rate", layout=slim
         )
+        controls["learning_rate"].style.description_width = "90px"
     return controls
 
 

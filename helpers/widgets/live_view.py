@@ -11,7 +11,7 @@ from helpers import plotting
 from helpers.diagnostics import ScalarRecorder, record_scalars
 from helpers.training import Step
 from helpers.widgets.canvas import Canvas, course_style
-from helpers.widgets.panel import bundle, picture
+from helpers.widgets.panel import bundle, picture, still
 
 DRAWING_SHARE = 0.03  # of the time since the start that may go into pictures
 TEXT = "live view: loss, saturated fraction and update:data over steps"
@@ -42,10 +42,6 @@ class LiveView:
         self._latest = time.perf_counter() - start
         self._drawing += self._latest
 
-    def bundle(self) -> dict[str, object]:
-        """The live picture, and its present state for pages without a kernel, by MIME type."""
-        return bundle(TEXT, self.image.value, self.image)
-
 
 @contextmanager
 def live_view(
@@ -57,18 +53,19 @@ def live_view(
             fit(model, split, steps, generator=generator, on_step=live.on_step)
 
     Every `every`-th step is looked at. Pictures are drawn as often as a small share of the
-    time allows, so a fast training is not slowed down; the last one stays in the notebook.
+    time allows, so a fast training is not slowed down; the last one stays, as a plain picture.
     With `log_dir` the numbers also go to TensorBoard (see `diagnostics.record_scalars`).
     """
     with record_scalars(model, every, log_dir) as scalars:
         live = LiveView(scalars, steps)
         identity = f"live-view-{live.image.model_id}"
-        display(live.bundle(), raw=True, display_id=identity)
+        display(bundle(TEXT, live.image.value, live.image), raw=True, display_id=identity)
         try:
             yield live
         finally:
             live.redraw()
-            update_display(live.bundle(), raw=True, display_id=identity)
+            update_display(still(TEXT, live.image.value), raw=True, display_id=identity)
+            live.image.close()
 
 
 class LivePicture:

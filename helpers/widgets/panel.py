@@ -4,10 +4,11 @@ import asyncio
 import base64
 import html
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import ipywidgets
+from IPython import get_ipython
 from IPython.display import display
 
 from helpers.widgets.canvas import shrink
@@ -34,6 +35,8 @@ class Panel:
     draw but asks for a picture a moment later, once; by then the values that queued up are
     in. Without a loop, as in a test, it draws at once.
 
+    When its cell is run again, the panel is closed, and what it holds is freed.
+
     An exception in `show` appears in place of the numbers and is kept as `error`, until a
     picture succeeds. The first picture is drawn on creation, and may raise.
     """
@@ -58,6 +61,8 @@ class Panel:
             ]
         )
         for control in controls.values():
+            if hasattr(control, "tooltip"):  # ipywidgets 8 would show "null"
+                control.tooltip = control.description
             control.observe(self._on_move, names="value")
 
     @property
@@ -86,8 +91,8 @@ class Panel:
                 )
                 return
             self.error = None
+            self.readout.value = self.view.numbers  # first, as a picture takes longer to appear
             self.image.value = self.view.png
-            self.readout.value = self.view.numbers
 
     def _on_move(self, _change) -> None:
         try:
@@ -102,8 +107,40 @@ class Panel:
         """The live panel, its picture for pages without a kernel, and its summary, by MIME type."""
         return bundle(self.view.summary, self.view.png, self.box)
 
+    def close(self) -> None:
+        """Free what the panel holds; nothing moves any more."""
+        self._show = None
+        for widget in _family(self.box):
+            widget.close()
+
     def _ipython_display_(self) -> None:
+        _close_earlier(self)
         display(self.bundle(), raw=True)
+
+
+# The panels on the page, by cell: the message that ran the cell, and what it showed.
+_shown: dict[str, tuple[str, list[Panel]]] = {}
+
+
+def _close_earlier(panel: Panel) -> None:
+    """Close what an earlier run of this cell showed, where the front end says which cell it is."""
+    shell = get_ipython()
+    message = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    if cell := message.get("metadata", {}).get("cellId"):
+        run, panels = _shown.get(cell, ("", []))
+        if run != message["header"]["msg_id"]:
+            for earlier in panels:
+                earlier.close()
+            panels = []
+        _shown[cell] = (message["header"]["msg_id"], [*panels, panel])
+
+
+def _family(widget: ipywidgets.Widget) -> Iterator[ipywidgets.Widget]:
+    """The widget, its children and theirs, with their styles and layouts."""
+    for child in getattr(widget, "children", ()):
+        yield from _family(child)
+    yield from (getattr(widget, name) for name in ("style", "layout") if hasattr(widget, name))
+    yield widget
 
 
 def picture(png: bytes) -> ipywidgets.Image:
@@ -112,11 +149,14 @@ def picture(png: bytes) -> ipywidgets.Image:
     return ipywidgets.Image(value=png, format="png", layout=layout)
 
 
+def still(text: str, png: bytes) -> dict[str, object]:
+    """A picture and a line of text, by MIME type."""
+    return {"text/plain": text, "image/png": base64.b64encode(shrink(png)).decode()}
+
+
 def bundle(text: str, png: bytes, widget: ipywidgets.Widget) -> dict[str, object]:
     """A live widget, its picture for pages without a kernel, and a line of text, by MIME type."""
-    return {
-        "text/plain": text,
-        "image/png": base64.b64encode(shrink(png)).decode(),
+    return still(text, png) | {
         "application/vnd.jupyter.widget-view+json": {
             "version_major": 2,
             "version_minor": 0,
