@@ -4,6 +4,7 @@ import asyncio
 import base64
 import gc
 import io
+import math
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -130,6 +131,17 @@ def test_a_panel_leaves_no_figure_and_no_style_behind(make):
 
 
 @EVERY_PANEL
+def test_every_slider_starts_where_it_can_stand(make):
+    # Otherwise a front end moves it, and what it shows is not what was asked for.
+    for control in make().controls.values():
+        if isinstance(control, ipywidgets.FloatSlider | ipywidgets.FloatLogSlider):
+            logarithmic = isinstance(control, ipywidgets.FloatLogSlider)
+            value = math.log10(control.value) if logarithmic else control.value
+            steps = (value - control.min) / control.step
+            assert steps == pytest.approx(round(steps), abs=1e-6)
+
+
+@EVERY_PANEL
 def test_every_control_has_a_name_and_follows_the_hand(make):
     panel = make()
     for control in panel.controls.values():
@@ -241,41 +253,75 @@ panel
 """
 
 
-def test_in_a_kernel_dragging_queues_nothing_and_ends_on_the_last_value():
+@pytest.fixture
+def client():
+    """A client of a kernel, which runs in the course's folder."""
     manager, client = start_new_kernel(kernel_name="python3", cwd=str(data.WORLD_FILE.parents[1]))
+    yield client
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+def test_in_a_kernel_dragging_queues_nothing_and_ends_on_the_last_value(client):
     messages = []
-    try:
 
-        def run(code):
-            messages.clear()
-            reply = client.execute_interactive(code, timeout=60, output_hook=messages.append)
-            assert reply["content"]["status"] == "ok", reply["content"]
+    def run(code):
+        messages.clear()
+        reply = client.execute_interactive(code, timeout=60, output_hook=messages.append)
+        assert reply["content"]["status"] == "ok", reply["content"]
 
-        run(IN_A_KERNEL)
-        (shown,) = [m for m in messages if m["msg_type"] == "display_data"]
-        assert "application/vnd.jupyter.widget-view+json" in shown["content"]["data"]
-        sliders = [
-            m["content"]["comm_id"]
-            for m in messages
-            if m["msg_type"] == "comm_open"
-            and m["content"]["data"]["state"].get("description") == "value"
-        ]
-        for number in range(60):
-            update = {"method": "update", "state": {"value": number / 10}, "buffer_paths": []}
-            client.shell_channel.send(
-                client.session.msg("comm_msg", {"comm_id": sliders[0], "data": update})
-            )
-        run("import asyncio; await asyncio.sleep(1)")
-        run("print(panel.values['value'], panel.view.summary, count, panel.error, sep='|')")
-        (line,) = [m["content"]["text"] for m in messages if m["msg_type"] == "stream"]
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
+    run(IN_A_KERNEL)
+    (shown,) = [m for m in messages if m["msg_type"] == "display_data"]
+    assert "application/vnd.jupyter.widget-view+json" in shown["content"]["data"]
+    sliders = [
+        m["content"]["comm_id"]
+        for m in messages
+        if m["msg_type"] == "comm_open"
+        and m["content"]["data"]["state"].get("description") == "value"
+    ]
+    for number in range(60):
+        update = {"method": "update", "state": {"value": number / 10}, "buffer_paths": []}
+        client.shell_channel.send(
+            client.session.msg("comm_msg", {"comm_id": sliders[0], "data": update})
+        )
+    run("import asyncio; await asyncio.sleep(1)")
+    run("print(panel.values['value'], panel.view.summary, count, panel.error, sep='|')")
+    (line,) = [m["content"]["text"] for m in messages if m["msg_type"] == "stream"]
     value, summary, count, error = line.strip().split("|")
     assert value == "5.9"
     assert "one value 5.9" in summary
     assert int(count) < 30
     assert error == "None"
+
+
+def run_cell(client, cell, code):
+    """What the code prints, run as a front end runs the cell of that name."""
+    content = {"code": code, "silent": False, "store_history": True}
+    message = client.session.msg("execute_request", content, metadata={"cellId": cell})
+    client.shell_channel.send(message)
+    printed = ""
+    while True:
+        answer = client.get_iopub_msg(timeout=60)
+        if answer["parent_header"].get("msg_id") == message["header"]["msg_id"]:
+            assert answer["msg_type"] != "error", answer["content"]
+            printed += answer["content"].get("text", "")
+            if answer["content"].get("execution_state") == "idle":
+                return printed
+
+
+def test_a_panel_is_freed_when_its_cell_is_run_again(client):
+    def widgets_alive():
+        return int(run_cell(client, "count", "print(len(ipywidgets.widgets.widget._instances))"))
+
+    run_cell(client, "first", "import ipywidgets, torch\nfrom helpers import widgets")
+    show = "widgets.batch_explorer(torch.linspace(-1, 1, 8))"
+    run_cell(client, "panel", show)
+    one_panel = widgets_alive()
+    for _ in range(3):
+        run_cell(client, "panel", show)
+        assert widgets_alive() == one_panel > 0
+    run_cell(client, "another", f"{show}._ipython_display_()\n{show}")
+    assert widgets_alive() == 3 * one_panel
 
 
 # What the panels measure and draw

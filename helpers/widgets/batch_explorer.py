@@ -48,7 +48,7 @@ def batch_explorer(
         return View(picture.draw(before, now), _numbers(before, now), _summary(before, now))
 
     slim = ipywidgets.Layout(width="360px")
-    start = min(max(values[0].item(), -REACH), REACH)
+    start = round(min(max(values[0].item(), -REACH), REACH), 1)  # where the slider can stand
     controls = {
         "value": ipywidgets.FloatSlider(
             value=start, min=-REACH, max=REACH, step=0.1, description="value", layout=slim

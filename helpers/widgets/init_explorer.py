@@ -92,7 +92,7 @@ def _controls(
     slim = ipywidgets.Layout(width="300px")
     controls = {
         "gain": ipywidgets.FloatSlider(
-            value=gain, min=0.1, max=4, step=0.05, description="gain", layout=slim
+            value=gain, min=0.1, max=4, step=1 / 30, description="gain", layout=slim
         ),
         "scale": ipywidgets.FloatLogSlider(
             value=scale, min=-2, max=2, step=0.05, description="init scale ×", layout=slim

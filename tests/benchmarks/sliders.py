@@ -1,5 +1,7 @@
 """From a slider's event to the new picture: the init explorer against `interact`'s way.
 
+A third row is what the page sees of an event in a real JupyterLab, where there is a browser.
+
 `interact` makes a new figure for every event and encodes it as the notebook's inline backend
 does. Both paths measure the same net and show the same three axes; their events take turns,
 so that a busy machine slows both.
@@ -15,13 +17,14 @@ import torch
 
 from helpers import data, plotting, widgets
 from helpers.widgets.init_explorer import measure_init
+from tests.benchmarks import browser
 
 EXAMPLES = 1000
 GAINS = torch.linspace(0.5, 3, 26).tolist()
 
 
 def rows(quick: bool) -> list[dict]:
-    """Median and 95th percentile (µs) of `slider_event` and `slider_interact_baseline`."""
+    """Median and 95th percentile (µs) of each of these ways."""
     split = data.build_splits(data.load_names()).train
     panel = widgets.init_explorer(split, examples=EXAMPLES)
     batch = data.Split(split.contexts[:EXAMPLES], split.targets[:EXAMPLES])
@@ -41,6 +44,8 @@ def rows(quick: bool) -> list[dict]:
         torch.set_num_threads(threads)
     if panel.error is not None:
         raise panel.error
+    if in_page := browser.milliseconds(20 if quick else 60):
+        times["slider_in_browser"] = [milliseconds / 1000 for milliseconds in in_page]
     return [_row(name, seconds) for name, seconds in times.items()]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.error import URLError
 
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, Playwright
 
 COURSE = Path(__file__).parents[2]
 PARTS = ("helpers", "data", "notebooks")
@@ -27,6 +27,19 @@ READY = """() => {
     const kernel = notebook?.context?.sessionContext?.session?.kernel;
     return kernel?.status === "idle" && kernel.connectionStatus === "connected";
 }"""
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
+    "--disable-background-networking --disable-component-update"
+)
+
+
+def launch(playwright: Playwright) -> Browser:
+    """The Chromium of this machine."""
+    return playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
 
 
 class Server:
