@@ -61,7 +61,7 @@ def statistics_losses(model, splits, cell) -> dict[str, float]:
 
 def batch_statistics_losses(model, splits, cell) -> dict[str, float]:
     """Calibrated validation loss (nats), and the losses when each batch of 2 ... 256 validation
-    examples is normalised with its own statistics."""
+    examples is normalized with its own statistics."""
     layers.calibrate(model, splits.train.contexts)
     losses = {"calibrated": training.evaluate(model, splits.val)}
     order = torch.randperm(len(splits.val), generator=torch.Generator().manual_seed(0))

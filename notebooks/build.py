@@ -30,15 +30,14 @@ BOOTSTRAP = f"""\
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 cache = Path.home() / ".cache/unit-gaussian/{RELEASE}"
-folders = [Path.cwd(), *Path.cwd().parents, *map(Path, sys.path), cache]
-markers = [folder / "helpers/__init__.py" for folder in folders]
+here = Path.cwd()
+markers = [Path(f, "helpers/__init__.py") for f in (here, *here.parents, *sys.path, cache)]
 ours = [m for m in markers if m.is_file() and "Unit Gaussian" in m.read_text("utf-8", "ignore")]
 course = ours[0].parent.parent if ours else None
-if course is None and all(map(find_spec, ["google", "google.colab"])):  # Colab: fetch it once
+if course is None and "google.colab" in sys.modules:  # fetch it once
     clone = Path(f"{{cache}}-{{os.getpid()}}")
     command = "git clone --depth 1 --branch {RELEASE} https://github.com/{REPOSITORY}"
     if subprocess.run([*command.split(), clone], capture_output=True).returncode == 0:

@@ -293,6 +293,20 @@ def test_the_bootstrap_finds_the_course_from(tmp_path, place):
     assert result.stdout == f"started\n{tmp_path}/helpers/lesson.py\n", result.stderr
 
 
+def test_the_bootstrap_finds_the_course_on_pythons_path(tmp_path):
+    make_course(tmp_path / "course")
+    (tmp_path / "elsewhere").mkdir()
+    script = f"{build.BOOTSTRAP}\nprint(lesson.__file__)"
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=tmp_path / "elsewhere",
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "course")},
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout == f"started\n{tmp_path}/course/helpers/lesson.py\n", result.stderr
+
+
 def test_the_bootstrap_is_not_misled_by_foreign_helpers(tmp_path):
     make_course(tmp_path)
     make_foreign_helpers(tmp_path / "notebooks")

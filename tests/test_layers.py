@@ -197,7 +197,7 @@ def test_batchnorm_names_the_shape_it_wants_and_the_shape_it_got(shape, training
         BatchNorm1d(5).train(training)(torch.zeros(shape))
 
 
-def test_batchnorm_unbiased_normalises_with_n_minus_one():
+def test_batchnorm_unbiased_normalizes_with_n_minus_one():
     x = torch.randn(4, 5, generator=seeded(), dtype=torch.float64)
     batchnorm = BatchNorm1d(5, eps=0, unbiased=True).double()
     assert_close(batchnorm(x).var(0, unbiased=True), torch.ones(5, dtype=torch.float64))
@@ -293,11 +293,11 @@ def test_every_hidden_layer_has_std_hidden_gain_over_root_fan_in():
 @pytest.mark.parametrize("depth", [1, 2, 5])
 def test_modules_are_named_by_what_they_are_and_their_layer(depth):
     plain = name_mlp(VOCAB_SIZE, depth=depth, generator=seeded())
-    normalised = name_mlp(VOCAB_SIZE, depth=depth, batchnorm=True, generator=seeded())
+    normalized = name_mlp(VOCAB_SIZE, depth=depth, batchnorm=True, generator=seeded())
     names = [name for name, _ in plain.named_children()]
     hidden = [f"{kind}{layer}" for layer in range(1, depth + 1) for kind in ("linear", "tanh")]
     assert names == ["embedding", "flatten", *hidden, "output"]
-    with_batchnorm = [name for name, _ in normalised.named_children()]
+    with_batchnorm = [name for name, _ in normalized.named_children()]
     assert [name for name in with_batchnorm if not name.startswith("batchnorm")] == names
     for layer in range(1, depth + 1):
         place = with_batchnorm.index(f"batchnorm{layer}")
@@ -385,7 +385,7 @@ def test_calibration_sets_the_statistics_of_all_contexts():
     assert_close(model.batchnorm1.running_var, before_norm.var(0, unbiased=True))
 
 
-def test_calibration_leaves_every_layer_standardised_in_eval_mode():
+def test_calibration_leaves_every_layer_standardized_in_eval_mode():
     model, contexts = batchnorm_model(depth=3), contexts_of()
     layers.calibrate(model, contexts)
     x = contexts

@@ -367,14 +367,14 @@ def test_an_unknown_view_is_an_error_that_names_the_known_ones():
         init_explorer(views=("weight",))
 
 
-def test_one_value_moves_everybodys_normalised_value():
+def test_one_value_moves_everybodys_normalized_value():
     before = measure_batch(torch.tensor([1.0, 0.0, -1.0, 2.0]))
     after = measure_batch(torch.tensor([6.0, 0.0, -1.0, 2.0]))
-    assert (before.normalised[1:] != after.normalised[1:]).all()
+    assert (before.normalized[1:] != after.normalized[1:]).all()
     for state in (before, after):
         assert state.mean == pytest.approx(state.values.mean().item())
-        assert state.normalised.mean().item() == pytest.approx(0, abs=1e-6)
-        assert state.normalised.std(unbiased=False).item() == pytest.approx(1, abs=1e-4)
+        assert state.normalized.mean().item() == pytest.approx(0, abs=1e-6)
+        assert state.normalized.std(unbiased=False).item() == pytest.approx(1, abs=1e-4)
 
 
 def test_a_batch_of_one_value_is_an_error():

@@ -18,7 +18,7 @@ from helpers.checks.lesson03 import (
     batchnorm_backward,
     batchnorm_forward,
     count_parameters,
-    standardise,
+    standardize,
 )
 from helpers.checks.lesson04 import (
     bias_corrected,
@@ -58,7 +58,7 @@ __all__ = [
     "reveal",
     "running_update",
     "saturated_fraction",
-    "standardise",
+    "standardize",
     "tanh_backward",
     "uniform_loss",
     "variances",

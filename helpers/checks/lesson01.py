@@ -41,7 +41,7 @@ def cross_entropy(answer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) 
         {
             "you summed over the examples; take their mean": expected * 6,
             "the sign: the loss is minus the log-probability": -expected,
-            "the probabilities were normalised over the examples; each row must sum to 1, "
+            "the probabilities were normalized over the examples; each row must sum to 1, "
             "so sum over dim 1": -over_examples.mean(),
             "the loss needs log-probabilities, and these are bare logits": -picked.mean(),
             "that is log2, bits; nats take the natural logarithm": expected / math.log(2),

@@ -11,15 +11,15 @@ SQUARED = "the root is missing: you divided by the variance, not by the standard
 EPS_FORGOTTEN = "eps was not used; it is added to the variance"
 EPS_FIXED = "you used an eps of your own; use the one that was passed in"
 EPS_OUTSIDE = "eps was added to the standard deviation; it belongs inside the root"
-BOTH_FORGOTTEN = "gain and shift were forgotten: those are the standardised values"
+BOTH_FORGOTTEN = "gain and shift were forgotten: those are the standardized values"
 GAIN_FORGOTTEN = "the gain was forgotten"
 SHIFT_FORGOTTEN = "the shift was forgotten"
 SHIFT_FIRST = "the shift was added before the gain; the gain comes first"
 
 
 @check
-def standardise(answer: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    """standardise(x (n, H)) -> every column with mean 0 and biased std 1 over the batch."""
+def standardize(answer: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """standardize(x (n, H)) -> every column with mean 0 and biased std 1 over the batch."""
     generator = torch.Generator().manual_seed(3)
     x = torch.randn(6, 3, generator=generator) * torch.tensor([0.5, 2.0, 4.0]) + 3
     mean, var = x.mean(0), x.var(0, unbiased=False)
@@ -30,7 +30,7 @@ def standardise(answer: Callable[[torch.Tensor], torch.Tensor]) -> None:
         {
             UNBIASED: (x - mean) / x.std(0),
             SQUARED: (x - mean) / var,
-            "the wrong axis: you standardised each example over its units; a unit is a column, "
+            "the wrong axis: you standardized each example over its units; a unit is a column, "
             "so average over dim 0": (x - x.mean(1, keepdim=True))
             / x.var(1, unbiased=False, keepdim=True).sqrt(),
             "you took one mean and one std for the whole tensor; each column has its own": (
@@ -183,9 +183,9 @@ def batchnorm2d_forward(answer: Callable[..., torch.Tensor]) -> None:
         "4 images × 3 channels × 2 rows × 3 columns",
         {
             own + "; average over positions too": _batchnorm(x, *arguments, 0),
-            "you averaged over each image alone (instance normalisation); the batch belongs "
+            "you averaged over each image alone (instance normalization); the batch belongs "
             "in the average": _batchnorm(x, *arguments, (2, 3)),
-            "you averaged over channels too, for each image (layer normalisation)": _batchnorm(
+            "you averaged over channels too, for each image (layer normalization)": _batchnorm(
                 x, *arguments, (1, 2, 3)
             ),
             "the wrong axis: you averaged over the channels": _batchnorm(x, *arguments, 1),
@@ -201,14 +201,14 @@ def batchnorm2d_forward(answer: Callable[..., torch.Tensor]) -> None:
 
 
 def _batchnorm(x, gamma, beta, eps, dims=0):
-    """The right answer: x normalised over `dims` with the biased variance."""
+    """The right answer: x normalized over `dims` with the biased variance."""
     mean = x.mean(dims, keepdim=True)
     var = x.var(dims, unbiased=False, keepdim=True)
     return gamma * (x - mean) / torch.sqrt(var + eps) + beta
 
 
 def _mistakes(x, gamma, beta, eps, dims) -> dict[str, torch.Tensor]:
-    """What the usual misconceptions return for x normalised over `dims`."""
+    """What the usual misconceptions return for x normalized over `dims`."""
     centred = x - x.mean(dims, keepdim=True)
     var = x.var(dims, unbiased=False, keepdim=True)
     x_hat = centred / torch.sqrt(var + eps)
@@ -229,6 +229,6 @@ def _mistakes(x, gamma, beta, eps, dims) -> dict[str, torch.Tensor]:
     }
     if dims == 0:
         mistakes[
-            "the wrong axis: you normalised each example over its units; average over dim 0"
+            "the wrong axis: you normalized each example over its units; average over dim 0"
         ] = _batchnorm(x, gamma, beta, eps, 1)
     return mistakes

@@ -52,16 +52,16 @@ class Tanh(nn.Module):
 
 
 class BatchNorm1d(nn.Module):
-    """Each column standardised over the batch, then scaled and shifted: (N, C) -> (N, C).
+    """Each column standardized over the batch, then scaled and shifted: (N, C) -> (N, C).
 
     In training mode the batch's own mean and variance are used (Ioffe & Szegedy 2015,
     algorithm 1) and the running buffers move towards them:
     running = (1 - momentum) * running + momentum * batch, PyTorch's convention. In eval mode
     the running buffers are used and nothing moves.
 
-    By default this is `torch.nn.BatchNorm1d` on (N, C) input to float precision: it normalises
+    By default this is `torch.nn.BatchNorm1d` on (N, C) input to float precision: it normalizes
     with the biased variance (divide by N) and tracks the unbiased one (N - 1);
-    `momentum=None` tracks the plain average of all batches. `unbiased=True` normalises with
+    `momentum=None` tracks the plain average of all batches. `unbiased=True` normalizes with
     the unbiased variance too, as the lecture does.
 
     Raises ValueError for input that is not (N, num_features), and in training mode for a
@@ -85,8 +85,8 @@ class BatchNorm1d(nn.Module):
                 f"BatchNorm1d: expected input (N, {len(self.weight)}), got {tuple(x.shape)}"
             )
         if not self.training:
-            normalised = (x - self.running_mean) / torch.sqrt(self.running_var + self.eps)
-            return normalised * self.weight + self.bias
+            normalized = (x - self.running_mean) / torch.sqrt(self.running_var + self.eps)
+            return normalized * self.weight + self.bias
         count = len(x)
         if count < 2:
             raise ValueError(

@@ -11,7 +11,7 @@ from helpers.layers import BatchNorm1d
 from helpers.widgets.canvas import Canvas, course_style
 from helpers.widgets.panel import Panel, View, table
 
-REACH = 6.0  # values and normalised values are shown from -REACH to REACH
+REACH = 6.0  # values and normalized values are shown from -REACH to REACH
 MAX_BATCH = 32
 
 
@@ -20,9 +20,9 @@ class BatchState:
     """One unit's values over a batch of n, and what batchnorm makes of them."""
 
     values: torch.Tensor  # (n,)
-    normalised: torch.Tensor  # (n,)
+    normalized: torch.Tensor  # (n,)
     mean: float
-    std: float  # biased (divided by n), the one that batchnorm normalises with
+    std: float  # biased (divided by n), the one that batchnorm normalizes with
 
 
 def batch_explorer(
@@ -62,21 +62,21 @@ def batch_explorer(
 
 def measure_batch(values: torch.Tensor) -> BatchState:
     """What batchnorm in training mode makes of one unit's values (n,)."""
-    normalised = BatchNorm1d(1)(values[:, None]).detach()[:, 0]
-    return BatchState(values, normalised, values.mean().item(), values.std(unbiased=False).item())
+    normalized = BatchNorm1d(1)(values[:, None]).detach()[:, 0]
+    return BatchState(values, normalized, values.mean().item(), values.std(unbiased=False).item())
 
 
 class BatchPicture:
-    """Values on the left, normalised on the right, a line for each example."""
+    """Values on the left, normalized on the right, a line for each example."""
 
     def __init__(self):
         self._canvas = Canvas(6.4, 4.0)
         (ax,) = self._canvas.subplots()
         with course_style():
             ax.set(xlim=(-0.35, 1.15), ylim=(-REACH - 0.3, REACH + 0.3), ylabel="value of one unit")
-            ax.set_xticks([0, 1], ["pre-activation", "normalised"])
+            ax.set_xticks([0, 1], ["pre-activation", "normalized"])
             ax.grid(False, axis="x")
-            ax.set_title("One value moves, and everybody's normalised value moves")
+            ax.set_title("One value moves, and everybody's normalized value moves")
             before = LineCollection([], colors=plotting.GREY, alpha=0.5, linewidths=1)
             now = LineCollection([], linewidths=1.5)
             dots = ax.scatter([], [], s=22, zorder=3)
@@ -106,13 +106,13 @@ class BatchPicture:
 
 
 def _segments(state: BatchState) -> list[list[tuple[float, float]]]:
-    pairs = zip(state.values.tolist(), state.normalised.tolist(), strict=True)
-    return [[(0, value), (1, normalised)] for value, normalised in pairs]
+    pairs = zip(state.values.tolist(), state.normalized.tolist(), strict=True)
+    return [[(0, value), (1, normalized)] for value, normalized in pairs]
 
 
 def _others_moved(before: BatchState, now: BatchState) -> float:
-    """The mean distance that the other examples' normalised values have moved."""
-    return (now.normalised - before.normalised)[1:].abs().mean().item()
+    """The mean distance that the other examples' normalized values have moved."""
+    return (now.normalized - before.normalized)[1:].abs().mean().item()
 
 
 def _numbers(before: BatchState, now: BatchState) -> str:
@@ -120,7 +120,7 @@ def _numbers(before: BatchState, now: BatchState) -> str:
         "mean": lambda state: state.mean,
         "std": lambda state: state.std,
         "its value": lambda state: state.values[0].item(),
-        "its normalised value": lambda state: state.normalised[0].item(),
+        "its normalized value": lambda state: state.normalized[0].item(),
     }
     columns = {
         "": [*quantities, "the others moved by"],
@@ -134,6 +134,6 @@ def _numbers(before: BatchState, now: BatchState) -> str:
 def _summary(before: BatchState, now: BatchState) -> str:
     return (
         f"batch of {len(now.values)}: one value {now.values[0]:.1f}, mean {now.mean:.2f}, "
-        f"std {now.std:.2f}, its normalised value {now.normalised[0]:.2f}; the others moved by "
+        f"std {now.std:.2f}, its normalized value {now.normalized[0]:.2f}; the others moved by "
         f"{_others_moved(before, now):.2f} on average"
     )

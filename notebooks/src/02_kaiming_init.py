@@ -25,15 +25,14 @@
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 cache = Path.home() / ".cache/unit-gaussian/v1.0"
-folders = [Path.cwd(), *Path.cwd().parents, *map(Path, sys.path), cache]
-markers = [folder / "helpers/__init__.py" for folder in folders]
+here = Path.cwd()
+markers = [Path(f, "helpers/__init__.py") for f in (here, *here.parents, *sys.path, cache)]
 ours = [m for m in markers if m.is_file() and "Unit Gaussian" in m.read_text("utf-8", "ignore")]
 course = ours[0].parent.parent if ours else None
-if course is None and all(map(find_spec, ["google", "google.colab"])):  # Colab: fetch it once
+if course is None and "google.colab" in sys.modules:  # fetch it once
     clone = Path(f"{cache}-{os.getpid()}")
     command = "git clone --depth 1 --branch v1.0 https://github.com/unit-gaussian/unit-gaussian"
     if subprocess.run([*command.split(), clone], capture_output=True).returncode == 0:
@@ -234,42 +233,8 @@ print(f"std of a million draws: {drawn.std():.3f}")
 # for an activation $f$. This is **Kaiming init** (He et al. 2015, who did it for relu; Glorot and
 # Bengio 2010 had the root, for linear units). PyTorch keeps a table of gains.
 
-# %%
-for name, f in {"linear": lambda x: x, "relu": torch.relu, "tanh": torch.tanh}.items():
-    gain = 1 / (density @ f(z) ** 2) ** 0.5
-    print(f"{name:>7}: {gain:.4f}, PyTorch {torch.nn.init.calculate_gain(name):.4f}")
-tanh_gain = 1 / mean_square.item() ** 0.5
-print(f"for tanh PyTorch is {(5 / 3) / tanh_gain - 1:.1%} higher")
-
 # %% [markdown]
-# relu keeps half of the square, the positive half: $E[\text{relu}(z)^2] = 1/2$, gain $\sqrt 2$. Its
-# output has a mean above 0, and that does not matter, since the next sum only asks for the mean
-# square. For tanh the value that keeps the size is 1.5925. PyTorch's 5/3 is a little above it; it is
-# in wide use, and most of our experiments use it too.
-#
-# ### Exercise 1 · A weight of the right spread
-#
-# ●○○ · 4 minutes. Standard normal draws come in as (fan_in, fan_out). Scale them to Kaiming's
-# spread.
-#
-# <details><summary>Hint</summary>A factor on the draws is a factor on their std. The outputs are
-# <code>x @ weight</code>: which dim of the weight is summed over?</details>
-
-
-# %% nbgrader={"schema_version": 3, "grade_id": "kaiming", "grade": false, "solution": true, "locked": false, "task": false}
-def kaiming(draws, gain):
-    """The weight (fan_in, fan_out) made of standard normal draws of that shape."""
-    ### BEGIN SOLUTION
-    fan_in = draws.shape[0]
-    return draws * gain / fan_in**0.5
-    ### END SOLUTION
-
-
-# %% nbgrader={"schema_version": 3, "grade_id": "kaiming-check", "grade": true, "solution": false, "locked": true, "task": false, "points": 1}
-checks.kaiming(kaiming)
-
-# %% [markdown]
-# ### Exercise 2 · The gain of any activation
+# ### Exercise 1 · The gain of any activation
 #
 # ●●○ · 8 minutes. Return the gain of an activation function, to about one percent. The check also
 # tries one that is in no table. Quadrature or a million random draws: your choice.
@@ -292,6 +257,41 @@ def activation_gain(activation):
 # %% nbgrader={"schema_version": 3, "grade_id": "activation-gain-check", "grade": true, "solution": false, "locked": true, "task": false, "points": 2}
 checks.activation_gain(activation_gain)
 
+# %%
+for name, f in {"linear": lambda x: x, "relu": torch.relu, "tanh": torch.tanh}.items():
+    gain = 1 / (density @ f(z) ** 2) ** 0.5
+    print(f"{name:>7}: {gain:.4f}, PyTorch {torch.nn.init.calculate_gain(name):.4f}")
+tanh_gain = 1 / mean_square.item() ** 0.5
+print(f"for tanh PyTorch is {(5 / 3) / tanh_gain - 1:.1%} higher")
+
+# %% [markdown]
+# relu keeps half of the square, the positive half: $E[\text{relu}(z)^2] = 1/2$, gain $\sqrt 2$. Its
+# output has a mean above 0, and that does not matter, since the next sum only asks for the mean
+# square. For tanh the value that keeps the size is 1.5925. PyTorch's 5/3 is a little above it; it is
+# in wide use, and most of our experiments use it too.
+
+# %% [markdown]
+# ### Exercise 2 · A weight of the right spread
+#
+# ●○○ · 4 minutes. Standard normal draws come in as (fan_in, fan_out). Scale them to Kaiming's
+# spread.
+#
+# <details><summary>Hint</summary>A factor on the draws is a factor on their std. The outputs are
+# <code>x @ weight</code>: which dim of the weight is summed over?</details>
+
+
+# %% nbgrader={"schema_version": 3, "grade_id": "kaiming", "grade": false, "solution": true, "locked": false, "task": false}
+def kaiming(draws, gain):
+    """The weight (fan_in, fan_out) made of standard normal draws of that shape."""
+    ### BEGIN SOLUTION
+    fan_in = draws.shape[0]
+    return draws * gain / fan_in**0.5
+    ### END SOLUTION
+
+
+# %% nbgrader={"schema_version": 3, "grade_id": "kaiming-check", "grade": true, "solution": false, "locked": true, "task": false, "points": 1}
+checks.kaiming(kaiming)
+
 # %% [markdown]
 # ## Twenty layers, predicted
 #
@@ -308,6 +308,34 @@ checks.activation_gain(activation_gain)
 
 # %%
 checks.guess("activation std after 20 layers at gain 1", None)
+
+# %% [markdown]
+# ### Exercise 3 · The recursion, for any activation
+#
+# ●●○ · 8 minutes. Return $q$, the mean square of the **pre-activations**, for each layer of a deep
+# net whose inputs have mean square 1. The grid is given.
+#
+# <details><summary>Hint</summary>The first layer's q needs no activation: its inputs are not
+# activations. With gain √2 and relu, every q is 2: that is E[relu(z)²] = 1/2 at work.</details>
+
+
+# %% nbgrader={"schema_version": 3, "grade_id": "variances", "grade": false, "solution": true, "locked": false, "task": false}
+def variances(gain, activation, depth):
+    """The pre-activations' mean square in each layer: a tensor (depth,)."""
+    z = torch.linspace(-8, 8, 4001, dtype=torch.float64)
+    density = torch.exp(-(z**2) / 2)
+    density /= density.sum()
+    ### BEGIN SOLUTION
+    found = [gain**2]
+    while len(found) < depth:
+        h = activation(found[-1] ** 0.5 * z)
+        found.append(gain**2 * (density @ h**2).item())
+    return torch.tensor(found)
+    ### END SOLUTION
+
+
+# %% nbgrader={"schema_version": 3, "grade_id": "variances-check", "grade": true, "solution": false, "locked": true, "task": false, "points": 2}
+checks.variances(variances)
 
 # %%
 depth = 20
@@ -400,33 +428,6 @@ print("lines predicted, dots measured (mean of 8 networks)")
 # eight. Gain 0.5 a little more than halves everything at each layer, in both directions: after 20
 # layers a millionth is left. Gain 3 keeps the activations large, and the gradient that arrives at
 # layer 1 is hundreds of times the one that set out.
-#
-# ### Exercise 3 · The recursion, for any activation
-#
-# ●●○ · 8 minutes. Return $q$, the mean square of the **pre-activations**, for each layer of a deep
-# net whose inputs have mean square 1. The grid is given.
-#
-# <details><summary>Hint</summary>The first layer's q needs no activation: its inputs are not
-# activations. With gain √2 and relu, every q is 2: that is E[relu(z)²] = 1/2 at work.</details>
-
-
-# %% nbgrader={"schema_version": 3, "grade_id": "variances", "grade": false, "solution": true, "locked": false, "task": false}
-def variances(gain, activation, depth):
-    """The pre-activations' mean square in each layer: a tensor (depth,)."""
-    z = torch.linspace(-8, 8, 4001, dtype=torch.float64)
-    density = torch.exp(-(z**2) / 2)
-    density /= density.sum()
-    ### BEGIN SOLUTION
-    found = [gain**2]
-    while len(found) < depth:
-        h = activation(found[-1] ** 0.5 * z)
-        found.append(gain**2 * (density @ h**2).item())
-    return torch.tensor(found)
-    ### END SOLUTION
-
-
-# %% nbgrader={"schema_version": 3, "grade_id": "variances-check", "grade": true, "solution": false, "locked": true, "task": false, "points": 2}
-checks.variances(variances)
 
 # %% [markdown]
 # ## Two wishes, and tanh grants one
@@ -711,7 +712,7 @@ for hidden_layers in (5, 20):
 #
 # Few people compute gains today, and their networks train. Three inventions made the start matter
 # less: a **residual** layer adds its result to its input, so that a path remains on which nothing
-# is multiplied; **normalisation** divides each unit's pre-activations by their own std, whatever
+# is multiplied; **normalization** divides each unit's pre-activations by their own std, whatever
 # the weights (lesson 03); the optimizer **Adam** divides each parameter's step by the size of its
 # recent gradients, so that small gradients still make steps.
 #
@@ -741,7 +742,7 @@ def deep_forward(parameters, contexts, kind):
     h = C[:, contexts].flatten(2)  # (4, N, 30)
     for W in hidden:
         a = h @ W  # (4, N, width)
-        if kind == "normalised":
+        if kind == "normalized":
             a = (a - a.mean(1, keepdim=True)) / a.std(1, keepdim=True)
         new = torch.tanh(a)
         h = h + new if kind == "residual" and h.shape == new.shape else new
@@ -773,7 +774,7 @@ for gain, kind in (
     (5 / 3, "plain"),
     (0.4, "plain"),
     (0.4, "residual"),
-    (0.4, "normalised"),
+    (0.4, "normalized"),
     (0.4, "Adam"),
     (0.3, "Adam"),
 ):
@@ -787,7 +788,7 @@ for gain, kind in (
 
 # %% [markdown]
 # The plain net with gain 0.4 has hardly got beyond counting symbols. Each remedy on its own lets the
-# same weights learn. Residual and normalised nets get their signal through at once, as the std in
+# same weights learn. Residual and normalized nets get their signal through at once, as the std in
 # layer 6 shows. Adam starts from the same vanished signal and works its way out, sooner in one
 # network, later in another. None of them beats the plain net with a good gain here: what they buy
 # is **tolerance**, a start that need not be right.
@@ -807,6 +808,34 @@ for gain, kind in (
 # `look` below says what to measure. The pre-activations need one division, since they are linear in
 # the weights. The activations need several, since tanh is not. And the loop needs a **cap**, because
 # it may never end. When?
+
+
+# %% [markdown]
+# ### Exercise 5 · One layer of LSUV
+#
+# ●●● · 10 minutes. Rescale one layer's weight until `activation(x @ weight)` has the std `target`,
+# to one percent, or until you have rescaled it `cap` times.
+#
+# <details><summary>Hint</summary>Measure first, then decide whether to rescale: the factor is
+# target over measured. A <code>for</code> loop over <code>range(cap)</code> cannot run for
+# ever.</details>
+
+
+# %% nbgrader={"schema_version": 3, "grade_id": "lsuv-weight", "grade": false, "solution": true, "locked": false, "task": false}
+def lsuv_weight(x, weight, activation, target, cap):
+    """The rescaled weight (fan_in, fan_out) for inputs x (N, fan_in)."""
+    ### BEGIN SOLUTION
+    for _ in range(cap):
+        std = activation(x @ weight).std()
+        if abs(std - target) < 0.01 * target:
+            break
+        weight = weight * target / std
+    return weight
+    ### END SOLUTION
+
+
+# %% nbgrader={"schema_version": 3, "grade_id": "lsuv-weight-check", "grade": true, "solution": false, "locked": true, "task": false, "points": 3}
+checks.lsuv_weight(lsuv_weight)
 
 
 # %%
@@ -858,32 +887,6 @@ for name, look, target in (
 # Without being told about tanh, LSUV found gains near 1 for the first layer, whose inputs are
 # embeddings, and near 1.6 behind it. The last target is out of reach, since tanh stays below 1:
 # without a cap the loop would run for ever. With it, every layer ends deep in saturation.
-#
-# ### Exercise 5 · One layer of LSUV
-#
-# ●●● · 10 minutes. Rescale one layer's weight until `activation(x @ weight)` has the std `target`,
-# to one percent, or until you have rescaled it `cap` times.
-#
-# <details><summary>Hint</summary>Measure first, then decide whether to rescale: the factor is
-# target over measured. A <code>for</code> loop over <code>range(cap)</code> cannot run for
-# ever.</details>
-
-
-# %% nbgrader={"schema_version": 3, "grade_id": "lsuv-weight", "grade": false, "solution": true, "locked": false, "task": false}
-def lsuv_weight(x, weight, activation, target, cap):
-    """The rescaled weight (fan_in, fan_out) for inputs x (N, fan_in)."""
-    ### BEGIN SOLUTION
-    for _ in range(cap):
-        std = activation(x @ weight).std()
-        if abs(std - target) < 0.01 * target:
-            break
-        weight = weight * target / std
-    return weight
-    ### END SOLUTION
-
-
-# %% nbgrader={"schema_version": 3, "grade_id": "lsuv-weight-check", "grade": true, "solution": false, "locked": true, "task": false, "points": 3}
-checks.lsuv_weight(lsuv_weight)
 
 # %% [markdown]
 # ## What you now know
@@ -903,7 +906,7 @@ checks.lsuv_weight(lsuv_weight)
 # activations at gain 1 settle at some std (they go to 0), that less saturation always means a lower
 # loss, that `nn.Linear` starts with He's spread.
 #
-# **Next, lesson 03:** batch normalisation, which measures at every step what we computed once.
+# **Next, lesson 03:** batch normalization, which measures at every step what we computed once.
 
 # %%
 checks.guesses()

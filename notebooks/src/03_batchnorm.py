@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # 03 · Batch normalisation
+# # 03 · Batch normalization
 #
 # Lesson 02 chose weights that give the hidden layer a good spread at the start. This lesson puts an
 # operation into the network that holds the spread there, whatever the weights do. It works, it
@@ -24,15 +24,14 @@
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 cache = Path.home() / ".cache/unit-gaussian/v1.0"
-folders = [Path.cwd(), *Path.cwd().parents, *map(Path, sys.path), cache]
-markers = [folder / "helpers/__init__.py" for folder in folders]
+here = Path.cwd()
+markers = [Path(f, "helpers/__init__.py") for f in (here, *here.parents, *sys.path, cache)]
 ours = [m for m in markers if m.is_file() and "Unit Gaussian" in m.read_text("utf-8", "ignore")]
 course = ours[0].parent.parent if ours else None
-if course is None and all(map(find_spec, ["google", "google.colab"])):  # Colab: fetch it once
+if course is None and "google.colab" in sys.modules:  # fetch it once
     clone = Path(f"{cache}-{os.getpid()}")
     command = "git clone --depth 1 --branch v1.0 https://github.com/unit-gaussian/unit-gaussian"
     if subprocess.run([*command.split(), clone], capture_output=True).returncode == 0:
@@ -90,17 +89,17 @@ print(f"stds from {stds.min():.1f} to {stds.max():.1f}; saturated {saturated:.2f
 # units sit far to one side, some vary four times as much as others. And the promise holds before
 # training; nothing keeps it afterwards.
 #
-# **Batch normalisation** (batchnorm, BN; Ioffe & Szegedy 2015) does not ask the weights for a good
+# **Batch normalization** (batchnorm, BN; Ioffe & Szegedy 2015) does not ask the weights for a good
 # spread. It measures each unit's mean and std over the batch, subtracts and divides. These are
 # differentiable operations, so they may stand in the middle of a network.
 #
 # What fraction of the activations is saturated once every unit has mean 0 and std 1?
 
 # %%
-checks.guess("saturated fraction after standardising", None)
+checks.guess("saturated fraction after standardizing", None)
 
 # %% [markdown]
-# ### Exercise 1 · Standardise
+# ### Exercise 1 · Standardize
 #
 # ●○○ · 4 minutes. Return `x` with every column shifted to mean 0 and scaled to standard deviation
 # 1 over the batch. Take the **biased** variance: the mean of the $n$ squared distances, not their
@@ -111,8 +110,8 @@ checks.guess("saturated fraction after standardising", None)
 # root.</details>
 
 
-# %% nbgrader={"schema_version": 3, "grade_id": "standardise", "grade": false, "solution": true, "locked": false, "task": false}
-def standardise(x):
+# %% nbgrader={"schema_version": 3, "grade_id": "standardize", "grade": false, "solution": true, "locked": false, "task": false}
+def standardize(x):
     """Each column of x (n, H) with mean 0 and biased standard deviation 1: (n, H)."""
     ### BEGIN SOLUTION
     centred = x - x.mean(0, keepdim=True)  # (n, H)
@@ -121,25 +120,25 @@ def standardise(x):
     ### END SOLUTION
 
 
-# %% nbgrader={"schema_version": 3, "grade_id": "standardise-check", "grade": true, "solution": false, "locked": true, "task": false, "points": 1}
-checks.standardise(standardise)
+# %% nbgrader={"schema_version": 3, "grade_id": "standardize-check", "grade": true, "solution": false, "locked": true, "task": false, "points": 1}
+checks.standardize(standardize)
 
 # %%
 mean = pre_activation.mean(0, keepdim=True)  # (1, 200)
 var = pre_activation.var(0, unbiased=False, keepdim=True)  # (1, 200)
-standardised = (pre_activation - mean) / var.sqrt()  # (32, 200)
+standardized = (pre_activation - mean) / var.sqrt()  # (32, 200)
 print(f"{tuple(pre_activation.shape)} -> mean {tuple(mean.shape)}, variance {tuple(var.shape)}")
-saturated = (torch.tanh(standardised).abs() > 0.97).float().mean().item()
-checks.reveal("saturated fraction after standardising", saturated)
+saturated = (torch.tanh(standardized).abs() > 0.97).float().mean().item()
+checks.reveal("saturated fraction after standardizing", saturated)
 
 fig, ax = plt.subplots()
 ax.scatter(means, stds, s=14, color=plotting.GREY, label="before, one dot per unit")
 ax.scatter(0, 1, s=70, color=plotting.ORANGE, label="after, all 200")
 ax.set(xlabel="mean over the batch", ylabel="std over the batch", ylim=(0, None))
-ax.set_title("Standardising puts all 200 units on one spot")
+ax.set_title("Standardizing puts all 200 units on one spot")
 ax.legend(frameon=False)
-worst_mean = standardised.mean(0).abs().max()
-worst_std = (standardised.std(0, unbiased=False) - 1).abs().max()
+worst_mean = standardized.mean(0).abs().max()
+worst_std = (standardized.std(0, unbiased=False) - 1).abs().max()
 print(f"after: means within {worst_mean:.3f} of 0, stds within {worst_std:.3f} of 1")
 
 # %% [markdown]
@@ -167,7 +166,7 @@ column = torch.tensor([[-1.0], [1.0]])  # std 1
 for std in (1, 0.01, 0.001):
     narrow = std * column
     y = narrow / torch.sqrt(narrow.var(0, unbiased=False) + 1e-5)
-    print(f"column of std {std:g}: std {y.std(unbiased=False):.2f} after normalising")
+    print(f"column of std {std:g}: std {y.std(unbiased=False):.2f} after normalizing")
 
 # %% [markdown]
 # Without $\epsilon$ a constant unit is 0/0, and one nan spreads through the whole network. The
@@ -179,7 +178,7 @@ for std in (1, 0.01, 0.001):
 # ●●○ · 6 minutes. The four steps, as they run in training. Autograd must be able to go back
 # through all of them.
 #
-# <details><summary>Hint</summary>Your <code>standardise</code> is three quarters of it.
+# <details><summary>Hint</summary>Your <code>standardize</code> is three quarters of it.
 # <code>gamma</code> and <code>beta</code> of shape (H,) broadcast along the rows by
 # themselves. Do not detach anything.</details>
 
@@ -201,14 +200,14 @@ checks.batchnorm_forward(batchnorm_forward)
 # %% [markdown]
 # ## Why gain and shift
 #
-# Standardising decides two things for every unit: where it sits and how far it swings. A network
+# Standardizing decides two things for every unit: where it sits and how far it swings. A network
 # may have had reasons for other values. Gain and shift hand the decision back: training may set
-# them to anything, even to what undoes the normalisation. Try $\gamma = \sigma$, $\beta = \mu$:
+# them to anything, even to what undoes the normalization. Try $\gamma = \sigma$, $\beta = \mu$:
 
 
 # %%
-def normalise(pre_activation, statistics=None):
-    """Standardised with the given (mean, variance), else with the batch's: (..., n, 200)."""
+def normalize(pre_activation, statistics=None):
+    """Standardized with the given (mean, variance), else with the batch's: (..., n, 200)."""
     mean, var = statistics or (
         pre_activation.mean(-2, keepdim=True),  # (..., 1, 200)
         pre_activation.var(-2, unbiased=False, keepdim=True),
@@ -217,8 +216,8 @@ def normalise(pre_activation, statistics=None):
 
 
 sigma, mu = torch.sqrt(var + 1e-5), mean  # (1, 200) each, of the batch above
-undone = sigma * normalise(pre_activation) + mu  # gain sigma, shift mu
-print(f"normalised, std {standardised.std():.2f}; undone, std {undone.std():.2f}")
+undone = sigma * normalize(pre_activation) + mu  # gain sigma, shift mu
+print(f"normalized, std {standardized.std():.2f}; undone, std {undone.std():.2f}")
 print(f"largest difference from the pre-activations: {(undone - pre_activation).abs().max():.4f}")
 
 # %% [markdown]
@@ -237,7 +236,7 @@ gamma, beta = torch.ones(200), torch.zeros(200)
 watched = {"W1": W1, "b1": b1, "gamma": gamma, "beta": beta}
 for parameter in watched.values():
     parameter.requires_grad_()
-h = torch.tanh(gamma * normalise(x @ W1 + b1) + beta)  # (32, 200)
+h = torch.tanh(gamma * normalize(x @ W1 + b1) + beta)  # (32, 200)
 F.cross_entropy(h @ W2 + b2, targets).backward()
 for name, parameter in watched.items():
     size = parameter.grad.abs().max().item()
@@ -246,7 +245,7 @@ for name, parameter in watched.items():
 # %% [markdown]
 # The bias adds the same number to a whole column; the mean takes it out again. The loss does not
 # depend on it, and its gradient is rounding noise. The shift $\beta$ does the bias's work, after
-# the normalisation. So the bias in front is left out: `bias=False` in PyTorch.
+# the normalization. So the bias in front is left out: `bias=False` in PyTorch.
 #
 # How many parameters has the names network with batchnorm and without the useless bias? (The
 # network of lesson 01 has 11,897.)
@@ -299,7 +298,7 @@ checks.reveal("parameters with batchnorm, useless bias removed", with_gain_and_s
 # %%
 def forward(contexts, statistics=None):
     """Contexts (..., n, 3) give logits (..., n, 27)."""
-    x_hat = normalise(C[contexts].flatten(-2) @ W1, statistics)  # (..., n, 200)
+    x_hat = normalize(C[contexts].flatten(-2) @ W1, statistics)  # (..., n, 200)
     return torch.tanh(gamma * x_hat + beta) @ W2 + b2
 
 
@@ -347,7 +346,7 @@ print(f"{beta.max():.1f}")
 
 # %%
 def input_gradient(x, grad_y, detached):
-    """The gradient at x (n, H) when the one at the normalised output is grad_y (n, H)."""
+    """The gradient at x (n, H) when the one at the normalized output is grad_y (n, H)."""
     x = x.detach().requires_grad_()
     mean, var = x.mean(0), x.var(0, unbiased=False)
     if detached:
@@ -445,7 +444,7 @@ for detached in (False, True):
 #
 # Until now, what the network said about one name had nothing to do with the other 31 in the batch.
 # Now it has. The panel shows one unit's values in a batch of 8, drawn at random. Drag one example: its
-# own normalised value moves, and so does everybody else's. Then change the batch size.
+# own normalized value moves, and so does everybody else's. Then change the batch size.
 
 # %%
 unit = 1 + 2 * torch.randn(32, generator=torch.Generator().manual_seed(seed))  # (32,)
@@ -493,11 +492,11 @@ ax.legend(frameon=False)
 print(f"from n = 2 to n = 128: {coupling[0] / coupling[-1]:.0f} times smaller; √64 is 8")
 
 # %% [markdown]
-# The mean of $n$ random values is off by about $\sigma/\sqrt n$; the normalised values inherit
+# The mean of $n$ random values is off by about $\sigma/\sqrt n$; the normalized values inherit
 # that error. So batchnorm **adds** noise that depends on the batch. Whether the gradients of
 # minibatches get noisier or quieter is another question, not measured here.
 #
-# Noise makes it harder to fit the training examples one by one: **regularisation**. It should show
+# Noise makes it harder to fit the training examples one by one: **regularization**. It should show
 # in the gap between validation and training loss. Eight seeds, 20,000 steps with decay:
 
 
@@ -527,7 +526,7 @@ print(f"gap smaller with batchnorm in {smaller.sum()} of {len(smaller)} seeds")
 
 # %%
 for values in ([0.3], [5.0], [0.3, 0.4], [-20.0, 90.0]):  # one unit, one or two examples
-    x_hat = normalise(torch.tensor(values)[:, None])[:, 0]  # (n,)
+    x_hat = normalize(torch.tensor(values)[:, None])[:, 0]  # (n,)
     print(f"{values} -> {[round(value, 1) for value in x_hat.tolist()]}")
 for norm in (layers.BatchNorm1d(1), nn.BatchNorm1d(1)):
     try:
@@ -567,22 +566,22 @@ kinds = compare(small, [f"batch {n}" for n in (2, 4, 8, 32)])
 # (Wu & He 2018). Why batchnorm copes better here we have not tested.
 
 # %% [markdown]
-# ## Normalising without neighbours
+# ## Normalizing without neighbours
 #
-# **Layer normalisation** takes mean and variance over the units of one example, dim 1 instead of
-# dim 0. **Group normalisation** does so over groups of units. Neither looks at other examples.
+# **Layer normalization** takes mean and variance over the units of one example, dim 1 instead of
+# dim 0. **Group normalization** does so over groups of units. Neither looks at other examples.
 
 
 # %%
 def over_units(x, groups=1):
-    """x (n, 200) standardised within each example and group of units."""
+    """x (n, 200) standardized within each example and group of units."""
     x = x.unflatten(1, (groups, -1))  # (n, groups, units)
     mean, var = x.mean(2, keepdim=True), x.var(2, unbiased=False, keepdim=True)
     return ((x - mean) / torch.sqrt(var + 1e-5)).flatten(1)
 
 
 first, mates, others = pre_activation[:1], pre_activation[1:8], pre_activation[8:15]
-norms = {"batch": normalise, "layer": over_units, "group": lambda x: over_units(x, groups=8)}
+norms = {"batch": normalize, "layer": over_units, "group": lambda x: over_units(x, groups=8)}
 for name, norm in norms.items():
     with_mates, with_others = (norm(torch.cat([first, rest]))[0] for rest in (mates, others))
     change = (with_mates - with_others).square().mean().sqrt()  # root mean square over units
@@ -595,8 +594,8 @@ print(f"the same as torch's layer_norm: {same}, group_norm with 8 groups: {same_
 # %% [markdown]
 # No coupling, no trouble with a batch of one, the same computation in training and evaluation. The
 # price: units are now tied to each other within an example, and a bias before it is no longer
-# useless. Transformers use layer normalisation (Ba et al. 2016); image networks with small batches,
-# group normalisation (Wu & He 2018). Lesson 07 goes deeper.
+# useless. Transformers use layer normalization (Ba et al. 2016); image networks with small batches,
+# group normalization (Wu & He 2018). Lesson 07 goes deeper.
 
 # %% [markdown]
 # ## As a layer
@@ -817,7 +816,7 @@ x = C[contexts].flatten(1)  # (32, 30), the first batch, with the trained embedd
 logits, gradients = {}, {}
 for factor in (1, 10):
     W = (W1 * factor).requires_grad_()
-    logits[factor] = torch.tanh(gamma * normalise(x @ W) + beta) @ W2 + b2  # (32, 27)
+    logits[factor] = torch.tanh(gamma * normalize(x @ W) + beta) @ W2 + b2  # (32, 27)
     (gradients[factor],) = torch.autograd.grad(F.cross_entropy(logits[factor], targets), W)
 print(f"largest change of a logit: {(logits[10] - logits[1]).abs().max():.3f}")
 ratio = (gradients[10].std() / gradients[1].std()).item()
@@ -877,7 +876,7 @@ widgets.init_explorer(splits.train, ["activations", "weights"], depth=10, batchn
 # **Effective learning rate** (van Laarhoven 2017). Arithmetic, and shown above. It fits the tolerance
 # in this lesson; nobody has shown that it is the whole story in large networks.
 #
-# **Regularisation by noise.** The noise is measured above. Whether it helps depends on how much
+# **Regularization by noise.** The noise is measured above. Whether it helps depends on how much
 # there is to overfit; here it did not.
 #
 # A good habit: when someone says *why* batchnorm works, ask which experiment would have come out
@@ -891,7 +890,7 @@ widgets.init_explorer(splits.train, ["activations", "weights"], depth=10, batchn
 # 2. A bias before it had no gradient: 12,097 parameters, not 12,297.
 # 3. The gradient goes through mean and variance and sums to 0 over the batch; cut, it was wrong, and
 #    the loss did not tell.
-# 4. It couples examples, about $1/\sqrt n$; layer and group normalisation did not.
+# 4. It couples examples, about $1/\sqrt n$; layer and group normalization did not.
 # 5. One layer: no lower loss. Five layers: a wider range of rates and gains. The weights' scale
 #    drops out of the forward pass and divides the gradient.
 

@@ -24,15 +24,14 @@
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 cache = Path.home() / ".cache/unit-gaussian/v1.0"
-folders = [Path.cwd(), *Path.cwd().parents, *map(Path, sys.path), cache]
-markers = [folder / "helpers/__init__.py" for folder in folders]
+here = Path.cwd()
+markers = [Path(f, "helpers/__init__.py") for f in (here, *here.parents, *sys.path, cache)]
 ours = [m for m in markers if m.is_file() and "Unit Gaussian" in m.read_text("utf-8", "ignore")]
 course = ours[0].parent.parent if ours else None
-if course is None and all(map(find_spec, ["google", "google.colab"])):  # Colab: fetch it once
+if course is None and "google.colab" in sys.modules:  # fetch it once
     clone = Path(f"{cache}-{os.getpid()}")
     command = "git clone --depth 1 --branch v1.0 https://github.com/unit-gaussian/unit-gaussian"
     if subprocess.run([*command.split(), clone], capture_output=True).returncode == 0:
@@ -94,7 +93,7 @@ def pre_activations(contexts):
 
 
 def logits_of(x, mean, var, eps=1e-5):
-    """Logits (N, 27) of pre-activations x (N, 200), normalised with mean and var (200,)."""
+    """Logits (N, 27) of pre-activations x (N, 200), normalized with mean and var (200,)."""
     x_hat = (x - mean) / torch.sqrt(var + eps)
     return torch.tanh(gamma * x_hat + beta) @ W2 + b2
 
@@ -104,7 +103,7 @@ def logits_of(x, mean, var, eps=1e-5):
 # Training does not read them. We will need them later.
 #
 # Two variances are in use. The **biased** one divides the sum of squared deviations by $n$, the
-# **unbiased** one by $n - 1$. As in PyTorch, the biased one normalises, the unbiased one is written
+# **unbiased** one by $n - 1$. As in PyTorch, the biased one normalizes, the unbiased one is written
 # down.
 
 # %%
@@ -135,7 +134,7 @@ checks.guess("different answers to 1000 contexts asked alone", None)
 # %%
 @torch.no_grad()
 def ask_alone(context, divisor):
-    """Probabilities (27,) for one context, normalised with the statistics of its batch of one."""
+    """Probabilities (27,) for one context, normalized with the statistics of its batch of one."""
     x = pre_activations(context[None])  # (1, 200)
     mean = x.mean(0)
     var = ((x - mean) ** 2).sum(0) / divisor
@@ -235,7 +234,7 @@ calibrated_std = calibrated_var.sqrt()
 
 @torch.no_grad()
 def val_loss(mean, var):
-    """The validation loss in nats, normalising with mean and var (200,)."""
+    """The validation loss in nats, normalizing with mean and var (200,)."""
     return F.cross_entropy(logits_of(x_val, mean, var), splits.val.targets).item()
 
 
@@ -304,7 +303,7 @@ checks.calibrated_statistics(calibrated_statistics)
 # %% [markdown]
 # ## Layer by layer
 #
-# In a deep network the statistics of a layer depend on how the layers before it were normalised. So
+# In a deep network the statistics of a layer depend on how the layers before it were normalized. So
 # measure them in order: calibrate the first batchnorm, let the data through it, calibrate the
 # second. The wrong way looks almost the same: let the data through the network as it stands, collect
 # all statistics, then set them all.

@@ -25,15 +25,14 @@
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 cache = Path.home() / ".cache/unit-gaussian/v1.0"
-folders = [Path.cwd(), *Path.cwd().parents, *map(Path, sys.path), cache]
-markers = [folder / "helpers/__init__.py" for folder in folders]
+here = Path.cwd()
+markers = [Path(f, "helpers/__init__.py") for f in (here, *here.parents, *sys.path, cache)]
 ours = [m for m in markers if m.is_file() and "Unit Gaussian" in m.read_text("utf-8", "ignore")]
 course = ours[0].parent.parent if ours else None
-if course is None and all(map(find_spec, ["google", "google.colab"])):  # Colab: fetch it once
+if course is None and "google.colab" in sys.modules:  # fetch it once
     clone = Path(f"{cache}-{os.getpid()}")
     command = "git clone --depth 1 --branch v1.0 https://github.com/unit-gaussian/unit-gaussian"
     if subprocess.run([*command.split(), clone], capture_output=True).returncode == 0:
@@ -425,20 +424,7 @@ checks.reveal("log10 update:data at the best learning rate", best["plain"], digi
 # measures size. For weight matrices with mean near zero the ratio is the same with either.
 # Batchnorm's gain $\gamma$ starts as 100 equal numbers. What is its ratio?
 
-# %%
-net, _ = new_net(batchnorm=True)
-F.cross_entropy(net(contexts), targets).backward()
-parameters = dict(net.named_parameters())
-print("parameter            ratio of stds   ratio of norms")
-for name in ("linear3.weight", "batchnorm3.weight", "batchnorm3.bias"):
-    data_, grad = parameters[name].detach(), parameters[name].grad
-    print(f"{name:18} {grad.std() / data_.std():15.1e} {grad.norm() / data_.norm():16.1e}")
-
 # %% [markdown]
-# The gain has std 0, so the ratio of stds is infinite; the ratio of norms is a number. A shift that
-# starts at zero has no size at all, and both ratios are infinite. The course's records use stds for
-# weight matrices, as the lecture does. For vectors use norms, and expect infinity at zero.
-#
 # ### Exercise 3 · grad:data that survives a constant
 #
 # ●○○ · 3 minutes. Return grad:data as a ratio of Euclidean norms.
@@ -456,6 +442,20 @@ def grad_data_ratio(weight, gradient):
 
 # %% nbgrader={"schema_version": 3, "grade_id": "grad-data-ratio-check", "grade": true, "solution": false, "locked": true, "task": false, "points": 1}
 checks.grad_data_ratio(grad_data_ratio)
+
+# %%
+net, _ = new_net(batchnorm=True)
+F.cross_entropy(net(contexts), targets).backward()
+parameters = dict(net.named_parameters())
+print("parameter            ratio of stds   ratio of norms")
+for name in ("linear3.weight", "batchnorm3.weight", "batchnorm3.bias"):
+    data_, grad = parameters[name].detach(), parameters[name].grad
+    print(f"{name:18} {grad.std() / data_.std():15.1e} {grad.norm() / data_.norm():16.1e}")
+
+# %% [markdown]
+# The gain has std 0, so the ratio of stds is infinite; the ratio of norms is a number. A shift that
+# starts at zero has no size at all, and both ratios are infinite. The course's records use stds for
+# weight matrices, as the lecture does. For vectors use norms, and expect infinity at zero.
 
 # %% [markdown]
 # ## Watching while it trains

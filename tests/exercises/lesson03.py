@@ -9,21 +9,21 @@ from exercises.records import Exercise, Mutant
 LESSON = "03_batchnorm"
 
 
-def normalised(x, eps=0.0, dims=0, unbiased=False):
-    """x standardised over `dims`."""
+def normalized(x, eps=0.0, dims=0, unbiased=False):
+    """x standardized over `dims`."""
     var = x.var(dims, unbiased=unbiased, keepdim=True)
     return (x - x.mean(dims, keepdim=True)) / torch.sqrt(var + eps)
 
 
-# Exercise 1: standardise
+# Exercise 1: standardize
 
 
-def standardise_with_moments(x):
+def standardize_with_moments(x):
     mean = x.mean(0)
     return (x - mean) / ((x * x).mean(0) - mean * mean) ** 0.5
 
 
-def standardise_column_by_column(x):
+def standardize_column_by_column(x):
     columns = []
     for column in x.T:
         std = torch.linalg.norm(column - column.mean()) / len(column) ** 0.5
@@ -31,7 +31,7 @@ def standardise_column_by_column(x):
     return torch.stack(columns, dim=1)
 
 
-def standardise_in_place(x):
+def standardize_in_place(x):
     x -= x.mean(0)
     x /= x.std(0, unbiased=False)
     return x
@@ -66,7 +66,7 @@ def forward_with_detached_variance(x, gamma, beta, eps=1e-5):
 
 
 def forward_without_a_graph(x, gamma, beta, eps=1e-5):
-    return gamma * normalised(x.detach(), eps) + beta
+    return gamma * normalized(x.detach(), eps) + beta
 
 
 def forward_skipping_constant_columns(x, gamma, beta, eps=1e-5):
@@ -94,7 +94,7 @@ def backward_step_by_step(grad_y, x, gamma, eps=1e-5):
 
 
 def backward_with_sums(grad_y, x, gamma, eps=1e-5):
-    n, x_hat = len(x), normalised(x, eps)
+    n, x_hat = len(x), normalized(x, eps)
     factor = gamma / (n * (x.var(0, unbiased=False) + eps).sqrt())
     return factor * (n * grad_y - grad_y.sum(0) - x_hat * (grad_y * x_hat).sum(0))
 
@@ -144,7 +144,7 @@ def miscount(change):
 
 def images_as_rows(x, gamma, beta, eps=1e-5):
     rows = x.movedim(1, -1).reshape(-1, x.shape[1])  # (N * H * W, C)
-    y = gamma * normalised(rows, eps) + beta
+    y = gamma * normalized(rows, eps) + beta
     return y.view(x.shape[0], *x.shape[2:], x.shape[1]).movedim(-1, 1)
 
 
@@ -160,7 +160,7 @@ def images_channel_by_channel(x, gamma, beta, eps=1e-5):
 
 def images_over(dims):
     def answer(x, gamma, beta, eps=1e-5):
-        return gamma.view(-1, 1, 1) * normalised(x, eps, dims) + beta.view(-1, 1, 1)
+        return gamma.view(-1, 1, 1) * normalized(x, eps, dims) + beta.view(-1, 1, 1)
 
     return answer
 
@@ -173,25 +173,25 @@ def images_with_mean_over_the_batch(x, gamma, beta, eps=1e-5):
 EXERCISES = [
     Exercise(
         lesson=LESSON,
-        grade_id="standardise",
+        grade_id="standardize",
         difficulty="●○○",
         minutes=4,
-        check="standardise",
+        check="standardize",
         alternatives={
-            "second moment minus squared mean": standardise_with_moments,
-            "column by column": standardise_column_by_column,
+            "second moment minus squared mean": standardize_with_moments,
+            "column by column": standardize_column_by_column,
             "torch's var_mean": lambda x: (
                 (x - torch.var_mean(x, 0)[1]) / torch.var_mean(x, 0, correction=0)[0].sqrt()
             ),
         },
         mutants=(
-            Mutant("unbiased variance", lambda x: normalised(x, unbiased=True), "unbiased=False"),
-            Mutant("wrong axis", lambda x: normalised(x, dims=1), "the wrong axis"),
-            Mutant("whole tensor", lambda x: normalised(x, dims=(0, 1)), "for the whole tensor"),
+            Mutant("unbiased variance", lambda x: normalized(x, unbiased=True), "unbiased=False"),
+            Mutant("wrong axis", lambda x: normalized(x, dims=1), "the wrong axis"),
+            Mutant("whole tensor", lambda x: normalized(x, dims=(0, 1)), "for the whole tensor"),
             Mutant("no root", lambda x: (x - x.mean(0)) / x.var(0, unbiased=False), "the root"),
             Mutant("no mean", lambda x: x / x.std(0, unbiased=False), "the mean was not"),
             Mutant("only the mean", lambda x: x - x.mean(0), "now divide"),
-            Mutant("in place", standardise_in_place, "changed its input in place"),
+            Mutant("in place", standardize_in_place, "changed its input in place"),
         ),
     ),
     Exercise(
@@ -210,12 +210,12 @@ EXERCISES = [
         mutants=(
             Mutant(
                 "unbiased variance",
-                lambda x, gamma, beta, eps: gamma * normalised(x, eps, unbiased=True) + beta,
+                lambda x, gamma, beta, eps: gamma * normalized(x, eps, unbiased=True) + beta,
                 "unbiased=False",
             ),
             Mutant(
                 "wrong axis",
-                lambda x, gamma, beta, eps: gamma * normalised(x, eps, 1) + beta,
+                lambda x, gamma, beta, eps: gamma * normalized(x, eps, 1) + beta,
                 "the wrong axis",
             ),
             Mutant(
@@ -234,32 +234,32 @@ EXERCISES = [
             ),
             Mutant(
                 "no eps",
-                lambda x, gamma, beta, eps: gamma * normalised(x) + beta,
+                lambda x, gamma, beta, eps: gamma * normalized(x) + beta,
                 "eps was not used",
             ),
             Mutant(
                 "eps of its own",
-                lambda x, gamma, beta, eps: gamma * normalised(x, 1e-5) + beta,
+                lambda x, gamma, beta, eps: gamma * normalized(x, 1e-5) + beta,
                 "an eps of your own",
             ),
             Mutant(
                 "gain and shift forgotten",
-                lambda x, gamma, beta, eps: normalised(x, eps),
+                lambda x, gamma, beta, eps: normalized(x, eps),
                 "gain and shift were forgotten",
             ),
             Mutant(
                 "gain forgotten",
-                lambda x, gamma, beta, eps: normalised(x, eps) + beta,
+                lambda x, gamma, beta, eps: normalized(x, eps) + beta,
                 "the gain was forgotten",
             ),
             Mutant(
                 "shift forgotten",
-                lambda x, gamma, beta, eps: gamma * normalised(x, eps),
+                lambda x, gamma, beta, eps: gamma * normalized(x, eps),
                 "the shift was forgotten",
             ),
             Mutant(
                 "shift first",
-                lambda x, gamma, beta, eps: gamma * (normalised(x, eps) + beta),
+                lambda x, gamma, beta, eps: gamma * (normalized(x, eps) + beta),
                 "the gain comes first",
             ),
             Mutant("under no_grad", forward_under_no_grad, "mean and variance were detached"),
@@ -343,7 +343,7 @@ EXERCISES = [
             ),
             Mutant(
                 "the gain's gradient",
-                lambda grad_y, x, gamma, eps: (grad_y * normalised(x, eps)).sum(0),
+                lambda grad_y, x, gamma, eps: (grad_y * normalized(x, eps)).sum(0),
                 "the gradient at the gain",
             ),
         ),
@@ -363,26 +363,26 @@ EXERCISES = [
         },
         mutants=(
             Mutant("batch only", images_with_mean_over_the_batch, "average over positions too"),
-            Mutant("each image alone", images_over((2, 3)), "instance normalisation"),
-            Mutant("channels too", images_over((1, 2, 3)), "layer normalisation"),
+            Mutant("each image alone", images_over((2, 3)), "instance normalization"),
+            Mutant("channels too", images_over((1, 2, 3)), "layer normalization"),
             Mutant("over the channels", images_over(1), "the wrong axis"),
             Mutant("one mean", images_over((0, 1, 2, 3)), "each channel keeps its own"),
             Mutant(
                 "gain along the columns",
-                lambda x, gamma, beta, eps: gamma * normalised(x, eps, (0, 2, 3)) + beta,
+                lambda x, gamma, beta, eps: gamma * normalized(x, eps, (0, 2, 3)) + beta,
                 "reshape them to (C, 1, 1)",
             ),
             Mutant(
                 "unbiased variance",
                 lambda x, gamma, beta, eps: (
-                    gamma.view(-1, 1, 1) * normalised(x, eps, (0, 2, 3), unbiased=True)
+                    gamma.view(-1, 1, 1) * normalized(x, eps, (0, 2, 3), unbiased=True)
                     + beta.view(-1, 1, 1)
                 ),
                 "unbiased=False",
             ),
             Mutant(
                 "no gain, no shift",
-                lambda x, gamma, beta, eps: normalised(x, eps, (0, 2, 3)),
+                lambda x, gamma, beta, eps: normalized(x, eps, (0, 2, 3)),
                 "gain and shift were forgotten",
             ),
             Mutant(
