@@ -147,9 +147,12 @@ def test_fit_trains_in_training_mode_even_after_an_evaluation(split):
     assert model.batchnorm1.num_batches_tracked.item() == 3
 
 
-def test_progress_prints_nothing_to_stdout(split, capsys):
+def test_the_progress_bar_is_plain_text_that_is_wiped_in_the_end(split, capsys):
     training.fit(small_model(), split, 3, generator=seeded(1))
-    assert capsys.readouterr().out == ""
+    printed = capsys.readouterr()
+    *drawn, wiped, last = printed.out.split("\r")
+    assert "/3" in drawn[-1]
+    assert (wiped.strip(), last, printed.err) == ("", "", "")
 
 
 def test_on_step_is_given_each_finished_step_with_the_parameters_moved(split):

@@ -108,7 +108,11 @@ def _controls(
             value=activation,
             description="activation",
             style={"button_width": "64px"},
-            layout={"display": "flex", "width": "300px"},  # the name beside the buttons
+            layout={
+                "display": "flex",
+                "grid_gap": "6px",
+                "width": "300px",
+            },  # the name beside the buttons
         ),
         "batchnorm": ipywidgets.Checkbox(
             value=batchnorm, description="batchnorm", indent=False, layout={"width": "110px"}

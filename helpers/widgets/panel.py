@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gc
 import html
 import threading
 from collections.abc import Callable, Iterator
@@ -131,6 +132,8 @@ def _close_earlier(panel: Panel) -> None:
         if run != message["header"]["msg_id"]:
             for earlier in panels:
                 earlier.close()
+            if panels:
+                gc.collect()  # what a figure is made of refers to itself
             panels = []
         _shown[cell] = (message["header"]["msg_id"], [*panels, panel])
 

@@ -18,7 +18,7 @@
 # recursion how signals and gradients grow or shrink with depth; read PyTorch's initializers without
 # falling for their fans; initialize a layer by measuring.
 #
-# **Time** 60 minutes, exercises included. **Builds on** lesson 01; variance of a sum.
+# **Time** 90 minutes, exercises included. **Builds on** lesson 01; variance of a sum.
 
 # %% tags=["bootstrap", "nbval-ignore-output"]
 # @title Set-up: find the course and its helpers
@@ -231,13 +231,13 @@ print(f"std of a million draws: {drawn.std():.3f}")
 # \text{gain} = \frac{1}{\sqrt{E[f(z)^2]}}$$
 #
 # for an activation $f$. This is **Kaiming init** (He et al. 2015, who did it for relu; Glorot and
-# Bengio 2010 had the root, for linear units). PyTorch keeps a table of gains.
+# Bengio 2010 had the root, for linear units).
 
 # %% [markdown]
 # ### Exercise 1 · The gain of any activation
 #
-# ●●○ · 8 minutes. Return the gain of an activation function, to about one percent. The check also
-# tries one that is in no table. Quadrature or a million random draws: your choice.
+# ●○○ · 5 minutes. Return the gain of an activation function, to about one percent. The check also
+# tries one that is in no textbook. Quadrature or a million random draws: your choice.
 #
 # <details><summary>Hint</summary>The mean of the square, not the square of the mean, and not the
 # variance. If you draw, use your own <code>torch.Generator</code>.</details>
@@ -257,6 +257,9 @@ def activation_gain(activation):
 # %% nbgrader={"schema_version": 3, "grade_id": "activation-gain-check", "grade": true, "solution": false, "locked": true, "task": false, "points": 2}
 checks.activation_gain(activation_gain)
 
+# %% [markdown]
+# PyTorch keeps a table of gains. Beside it, the integral:
+
 # %%
 for name, f in {"linear": lambda x: x, "relu": torch.relu, "tanh": torch.tanh}.items():
     gain = 1 / (density @ f(z) ** 2) ** 0.5
@@ -273,8 +276,8 @@ print(f"for tanh PyTorch is {(5 / 3) / tanh_gain - 1:.1%} higher")
 # %% [markdown]
 # ### Exercise 2 · A weight of the right spread
 #
-# ●○○ · 4 minutes. Standard normal draws come in as (fan_in, fan_out). Scale them to Kaiming's
-# spread.
+# ●○○ · 4 minutes. Standard normal draws come in as (fan-in, number of outputs). Scale them to
+# Kaiming's spread for the given `gain`.
 #
 # <details><summary>Hint</summary>A factor on the draws is a factor on their std. The outputs are
 # <code>x @ weight</code>: which dim of the weight is summed over?</details>
@@ -282,7 +285,7 @@ print(f"for tanh PyTorch is {(5 / 3) / tanh_gain - 1:.1%} higher")
 
 # %% nbgrader={"schema_version": 3, "grade_id": "kaiming", "grade": false, "solution": true, "locked": false, "task": false}
 def kaiming(draws, gain):
-    """The weight (fan_in, fan_out) made of standard normal draws of that shape."""
+    """The weight (fan-in, outputs) made of standard normal draws of that shape."""
     ### BEGIN SOLUTION
     fan_in = draws.shape[0]
     return draws * gain / fan_in**0.5
@@ -303,6 +306,7 @@ checks.kaiming(kaiming)
 #
 # $$q \leftarrow \text{gain}^2 \cdot E[\tanh^2(\sqrt q\, z)]$$
 #
+# starting from $q = \text{gain}^2$, since the inputs have mean square 1.
 # This predicts a network of any depth without a network. Suppose the gain is 1, and inputs have
 # std 1. What std do the activations have after 20 layers?
 
@@ -336,6 +340,9 @@ def variances(gain, activation, depth):
 
 # %% nbgrader={"schema_version": 3, "grade_id": "variances-check", "grade": true, "solution": false, "locked": true, "task": false, "points": 2}
 checks.variances(variances)
+
+# %% [markdown]
+# For tanh, and told as the std of the activations:
 
 # %%
 depth = 20
@@ -493,8 +500,8 @@ for layers_deep in (20, 80, 320):
 # and not exponential.
 #
 # relu is linear on each side of 0, so gain $\sqrt 2$ keeps both sizes, at any depth. On average.
-# A single network of finite width scatters, and relu more than tanh: nothing pulls a size that has
-# drifted back, while tanh's limits do.
+# A single network of finite width scatters, and relu more than tanh: nothing pulls back a size that has
+# drifted, while tanh's limits do.
 
 # %%
 for name, gain, activation in (("tanh", 5 / 3, torch.tanh), ("relu", 2**0.5, torch.relu)):
@@ -510,8 +517,8 @@ for name, gain, activation in (("tanh", 5 / 3, torch.tanh), ("relu", 2**0.5, tor
 #
 # A live network before training. Make gain and depth large and small; watch the histograms of the
 # layers, how many activations are saturated, and the gradients against the recursion. (Without a
-# running kernel you see one picture.) Two questions to take along: which gain fills the layers
-# evenly at depth 20? Which one leaves the gradients level?
+# running kernel you see one picture.) Test the last section at
+# depth 20: gain 1.6 fills the layers evenly, gain 1 comes nearest to level gradients.
 
 # %%
 widgets.init_explorer(splits.train)
@@ -562,7 +569,7 @@ print(
 # `mode="fan_out"` they are right. And the default gain is relu's, whatever follows.
 #
 # Does `torch.nn.Linear` start with Kaiming's spread, then? Its source calls `kaiming_uniform_`, so
-# many believe so. Measure.
+# one might think so. Measure.
 
 # %%
 linear = torch.nn.Linear(1000, 1000)
@@ -684,7 +691,7 @@ print("each line is a seed; the two panels have different scales")
 # So the order depends on the schedule. With decay the most saturated start ends lowest, at a
 # constant rate it ends highest, each time by less than a hundredth of a nat on average. With
 # decay, the naive start is more than ten times as far from any of these. That is a tie for all
-# practical purposes. "Less saturation is better" fails here, and so does "Kaiming is better". What
+# practical purposes. "Less saturation is better" fails with decay, "Kaiming is better" fails too. What
 # the derivation buys on this net is not loss. Its gain of 1 lands beside the hand-tuned 0.2, and
 # nobody had to try.
 #
@@ -805,9 +812,9 @@ for gain, kind in (
 # **LSUV**, layer-sequential unit-variance init (Mishkin and Matas 2016; they start from orthogonal
 # matrices, we from any).
 #
-# `look` below says what to measure. The pre-activations need one division, since they are linear in
-# the weights. The activations need several, since tanh is not. And the loop needs a **cap**, because
-# it may never end. When?
+# The pre-activations need one division, since they are linear in the weights. The activations need
+# several, since tanh is not: measure, divide, measure again. That may never end, so the number of
+# divisions needs a **cap**.
 
 
 # %% [markdown]
@@ -837,6 +844,10 @@ def lsuv_weight(x, weight, activation, target, cap):
 # %% nbgrader={"schema_version": 3, "grade_id": "lsuv-weight-check", "grade": true, "solution": false, "locked": true, "task": false, "points": 3}
 checks.lsuv_weight(lsuv_weight)
 
+# %% [markdown]
+# Now layer by layer. `look` says what to measure: the pre-activations, or their tanh. Can you think
+# of a target for which the cap is needed?
+
 
 # %%
 @torch.no_grad()
@@ -857,7 +868,7 @@ def lsuv_(weights, x, look, target, cap=20):
 # Five layers, each spoiled in its own way: spreads from 0.01 to 3, whatever the fan-in. The batch
 # is 1,000 training contexts. Pre-activations of std 1 are one sensible target; activations of std
 # 0.63 are another, for that is what tanh makes of a unit Gaussian. And what if we ask for
-# activations of std 1?
+# activations of std 1.1?
 
 # %%
 spreads = [3.0, 0.01, 0.5, 1.0, 0.02]
@@ -865,7 +876,7 @@ shapes = [(30, 100)] + [(100, 100)] * 4
 for name, look, target in (
     ("pre-activations", lambda a: a, 1.0),
     ("activations", torch.tanh, 0.63),
-    ("activations", torch.tanh, 1.0),
+    ("activations", torch.tanh, 1.1),
 ):
     generator = torch.Generator().manual_seed(seed)
     C = torch.randn(27, 10, generator=generator)

@@ -288,8 +288,8 @@ print(f"grad:data of linear3, gain 1 over gain 3: {small / large:.1f}")
 # %% [markdown]
 # Batchnorm makes the forward pass blind to the gain: the activation columns are the same. The weights
 # still feel it. A weight three times as large gets a gradient a third as large, so grad:data falls by
-# nine. With batchnorm the activations look healthy whatever the weights are; look at grad:data and
-# update:data instead.
+# nine. With batchnorm the activations look healthy whatever the weights are; look at grad:data
+# instead.
 #
 # There is one more thing to look at behind a linear layer: a healthy batchnorm subtracts the batch
 # mean, so adding the same number to a unit's pre-activations changes nothing. Then their gradients
@@ -408,7 +408,7 @@ checks.reveal("log10 update:data at the best learning rate", best["plain"], digi
 # (Plain at rate 1 lies far above the picture.)
 #
 # The best rates have a ratio near −2.3, five times the rule's. The two rates to either side of −3
-# are worse in every seed. And with batchnorm the ratio says less: it rises by 0.4 while the rate
+# are worse than 0.1 in every seed. And with batchnorm the ratio says less: it rises by 0.4 while the rate
 # rises tenfold, from 0.1 to 1, and the loss rises far less than the plain net's. A likely reason:
 # weights that take large steps grow there, and the ratio divides by them.
 
@@ -422,10 +422,9 @@ checks.reveal("log10 update:data at the best learning rate", best["plain"], digi
 #
 # A std measures the spread around the mean; a **norm** (Euclidean: the root of the sum of squares)
 # measures size. For weight matrices with mean near zero the ratio is the same with either.
-# Batchnorm's gain $\gamma$ starts as 100 equal numbers. What is its ratio?
 
 # %% [markdown]
-# ### Exercise 3 · grad:data that survives a constant
+# ### Exercise 3 · grad:data by norms
 #
 # ●○○ · 3 minutes. Return grad:data as a ratio of Euclidean norms.
 #
@@ -443,6 +442,10 @@ def grad_data_ratio(weight, gradient):
 # %% nbgrader={"schema_version": 3, "grade_id": "grad-data-ratio-check", "grade": true, "solution": false, "locked": true, "task": false, "points": 1}
 checks.grad_data_ratio(grad_data_ratio)
 
+# %% [markdown]
+# Batchnorm's gain $\gamma$ starts as 100 equal numbers, its shift $\beta$ as zeros. What are their
+# ratios?
+
 # %%
 net, _ = new_net(batchnorm=True)
 F.cross_entropy(net(contexts), targets).backward()
@@ -453,7 +456,7 @@ for name in ("linear3.weight", "batchnorm3.weight", "batchnorm3.bias"):
     print(f"{name:18} {grad.std() / data_.std():15.1e} {grad.norm() / data_.norm():16.1e}")
 
 # %% [markdown]
-# The gain has std 0, so the ratio of stds is infinite; the ratio of norms is a number. A shift that
+# $\gamma$ has std 0, so the ratio of stds is infinite; the ratio of norms is a number. A shift that
 # starts at zero has no size at all, and both ratios are infinite. The course's records use stds for
 # weight matrices, as the lecture does. For vectors use norms, and expect infinity at zero.
 
@@ -493,7 +496,7 @@ ratios = sorted(seconds(True) / seconds(False) for _ in range(3))
 print(f"time with the live view / without: {ratios[1]:.2f} (median of 3)")
 
 # %% [markdown]
-# Drawing is held below 3% of the time; the rest of the cost is measuring. The panel below shows
+# The view limits its own drawing; most of the cost is measuring. The panel below shows
 # the four views before training and for one step, for settings of your own. Can you bring all of
 # update:data to the dashed line with one learning rate? Switch batchnorm on, move the gain, and
 # watch which views move.

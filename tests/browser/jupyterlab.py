@@ -28,7 +28,6 @@ READY = """() => {
     return kernel?.status === "idle" && kernel.connectionStatus === "connected";
 }"""
 
-
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 FLAGS = (
@@ -49,11 +48,11 @@ class Server:
     block; at its end the server is stopped.
     """
 
-    def __init__(self, folder: Path, course: Path = COURSE):
+    def __init__(self, folder: Path):
         self.course = folder / "course"
         for part in PARTS:
             ignore = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
-            shutil.copytree(course / part, self.course / part, ignore=ignore)
+            shutil.copytree(COURSE / part, self.course / part, ignore=ignore)
         self._folder = folder
 
     def __enter__(self) -> "Server":
