@@ -311,9 +311,11 @@ def run_cell(client, cell, code):
 
 def test_a_panel_is_freed_when_its_cell_is_run_again(client):
     def widgets_alive():
-        return int(run_cell(client, "count", "print(len(ipywidgets.widgets.widget._instances))"))
+        """How many are connected to the front end."""
+        kinds = "ipywidgets.Widget in type(item).__mro__ and item.comm is not None"
+        return int(run_cell(client, "count", f"print(sum({kinds} for item in gc.get_objects()))"))
 
-    run_cell(client, "first", "import ipywidgets, torch\nfrom helpers import widgets")
+    run_cell(client, "first", "import gc, ipywidgets, torch\nfrom helpers import widgets")
     show = "widgets.batch_explorer(torch.linspace(-1, 1, 8))"
     run_cell(client, "panel", show)
     one_panel = widgets_alive()

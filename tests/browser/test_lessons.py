@@ -34,6 +34,8 @@ def test_every_cell_runs_and_every_widget_is_there(lesson):
     assert lesson.errors() == []
     code = [cell for cell in lesson.cells() if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in code] == [*range(1, len(code) + 1)]
+    showing = [cell for cell in code if cell["source"].splitlines()[-1].startswith("widgets.")]
+    assert len(lesson.panels()) == len(showing)
 
 
 def test_every_slider_moves_picture_and_numbers_by_key_and_by_mouse(lesson):
