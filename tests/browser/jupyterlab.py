@@ -28,6 +28,15 @@ READY = """() => {
     return kernel?.status === "idle" && kernel.connectionStatus === "connected";
 }"""
 
+# Of a cell far away there is only a placeholder, until it is scrolled to.
+DRAWN = """number => {
+    const content = jupyterapp.shell.currentWidget.content;
+    const cell = content.widgets[number];
+    content.scrollToItem(number, "center");
+    cell.node.dataset.number = number;
+    return !cell.isPlaceholder();
+}"""
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 FLAGS = (
@@ -98,7 +107,11 @@ class Server:
 
     def __exit__(self, *_exception) -> None:
         self._process.terminate()
-        self._process.wait(timeout=60)
+        try:
+            self._process.wait(timeout=30)
+        except subprocess.TimeoutExpired:  # a kernel that will not end; it does so without a server
+            self._process.kill()
+            self._process.wait()
         self._log.close()
 
     def open(self, browser: Browser, path: str) -> "Notebook":
@@ -137,9 +150,7 @@ class Notebook:
 
     def output(self, number: int) -> Locator:
         """What the cell at `number`, from 0, shows; the page is scrolled there to have it drawn."""
-        content = "jupyterapp.shell.currentWidget.content"
-        self.page.evaluate(f"{content}.scrollToItem({number}, 'center')")
-        self.page.evaluate(f"{content}.widgets[{number}].node.dataset.number = {number}")
+        self.page.wait_for_function(DRAWN, arg=number, polling=200)
         return self.page.locator(f"[data-number='{number}'] .jp-OutputArea")
 
     def panels(self) -> list["Panel"]:
@@ -149,6 +160,11 @@ class Notebook:
     def save(self) -> None:
         """Save it and close it, and end its kernel."""
         self.command("docmanager:save")
+        if any(map(is_live, self.cells())):
+            # The widgets' state is gathered during a save and may be late for that one.
+            model = "jupyterapp.shell.currentWidget.context.model"
+            self.page.wait_for_function(f"{model}.toJSON().metadata.widgets")
+            self.command("docmanager:save")
         session = "jupyterapp.shell.currentWidget.context.sessionContext"
         self.page.evaluate(f"{session}.shutdown()")
         self.page.close()
